@@ -1,0 +1,89 @@
+package route
+
+import (
+	"slices"
+	"time"
+)
+
+// Table is where work goes now. It is immutable once published; readers keep it
+// behind an atomic pointer and never see half of a change.
+type Table struct {
+	// Epoch is raised when the proven primary (system identifier, member,
+	// timeline) changes or is fenced. It fences the use of the primary only: a
+	// server connection made under another epoch must not carry a write.
+	Epoch uint64
+
+	Primary   *Node   // nil while none is proven
+	Candidate *Node   // the leader key's node while it is not proven, else nil
+	Replicas  []*Node // ordered by name, so that turns alternate
+	Nodes     []*Node // every member that has an address, by name
+
+	Reason    string      // why there is no primary; empty when there is one
+	Out       []Exclusion // members that get no reads, and why; the primary is not listed
+	Freshness Freshness
+
+	memo memo
+}
+
+// Exclusion says why a member is not among the replicas.
+type Exclusion struct {
+	Name   string
+	Reason string
+}
+
+// memo is what one Build leaves for the next.
+type memo struct {
+	generation  uint64    // last one given out
+	proven      identity  // zero: none, or fenced
+	leader      string    // value of the leader key
+	leaderSince time.Time // when leader was first seen with this value
+	lostAt      time.Time // since when there is no primary
+	clusterID   uint64
+}
+
+// identity is what must be equal for a primary to be the same primary.
+type identity struct {
+	systemID string
+	member   string
+	timeline uint32
+}
+
+// Replica gives the read node of turn n, nil when there is none. The counter is
+// the caller's: one for the whole process (rule 2).
+func (t *Table) Replica(n uint64) *Node {
+	if len(t.Replicas) == 0 {
+		return nil
+	}
+	return t.Replicas[n%uint64(len(t.Replicas))]
+}
+
+// Has reports whether n may serve role. It compares pointers: an earlier life
+// of the same name is another node.
+func (t *Table) Has(role Role, n *Node) bool {
+	if n == nil {
+		return false
+	}
+	if role == Primary {
+		return t.Primary == n
+	}
+	return slices.Contains(t.Replicas, n)
+}
+
+// Lookup gives the current life of the named node, or nil.
+func (t *Table) Lookup(name string) *Node {
+	for _, n := range t.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// Same reports whether t and u send work to the same places for the same
+// reasons, so that publishing u instead of t would tell nobody anything.
+func (t *Table) Same(u *Table) bool {
+	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate &&
+		t.Reason == u.Reason && t.Freshness == u.Freshness &&
+		slices.Equal(t.Replicas, u.Replicas) && slices.Equal(t.Nodes, u.Nodes) &&
+		slices.Equal(t.Out, u.Out)
+}
