@@ -1,0 +1,87 @@
+# pgvip: everything a developer runs. `make` alone lists the targets.
+#
+# Prerequisites: Debian 12 (or a relative with apt), root, and Go 1.26. The rest
+# is fetched: Debian packages by name (internal/lab/install-deps.sh), Go modules
+# through the module proxy.
+
+# Recipes need nothing beyond POSIX sh.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+TOOL    := $(GO) tool -modfile=tools/go.mod
+
+# What the lab and the benchmark run, and the clients that tests drive: the
+# names of Debian 12's packages.
+PACKAGES := postgresql-15 postgresql-client-15 patroni \
+	etcd-server etcd-client python3-etcd pgbouncer haproxy \
+	python3-psycopg2 python3-psycopg iproute2 util-linux procps
+
+# Time for each package's tests. The whole has to stay below ten minutes on two
+# cores.
+TEST_TIMEOUT ?= 8m
+# Packages under test.
+PKG ?= ./...
+# Time for each fuzz target.
+FUZZTIME ?= 30s
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "; printf "usage: make TARGET [NAME=value]\n"} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: go ## build the static binary bin/pgvip
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pgvip ./cmd/pgvip
+
+# A demo that nobody watches proves its steps once and ends.
+.PHONY: demo
+demo: deps build ## show the main job on a real cluster (once, when not on a terminal)
+	@if [ -t 1 ]; then exec bin/pgvip demo $(ARGS); else exec bin/pgvip demo --once $(ARGS); fi
+
+.PHONY: bench
+bench: deps build ## pgvip beside its rivals: QUICK=1, PGBOUNCER=/path/to/pgbouncer
+	$(GO) run ./bench/cmd/pgvip-bench $(if $(QUICK),-quick) $(if $(PGBOUNCER),-pgbouncer $(PGBOUNCER)) $(ARGS)
+
+##@ Check
+
+.PHONY: test
+test: deps build ## all tests, with the race detector: unit and integration; PKG=./wire for one
+	PGVIP_LAB=required $(GO) test -race -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
+
+.PHONY: unit
+unit: go ## only the tests that need no cluster
+	PGVIP_LAB=off $(GO) test -timeout 2m $(ARGS) $(PKG)
+
+.PHONY: lint
+lint: go ## gofmt, vet and staticcheck, doc comments included
+	@bad=$$(gofmt -s -l .) && [ -z "$$bad" ] || { echo "gofmt -s wants to change:" $$bad; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) staticcheck -checks all ./...
+
+.PHONY: fuzz
+fuzz: go ## each fuzz target for FUZZTIME=30s; PKG=./wire for one package
+	@GO="$(GO)" tools/fuzz.sh $(FUZZTIME) $(PKG)
+
+##@ Set up
+
+.PHONY: deps
+deps: go ## install the missing Debian packages; starts none of their daemons
+	@internal/lab/install-deps.sh $(PACKAGES)
+
+# Since Go 1.21 an older go fetches the version that go.mod asks for, unless
+# that is switched off: so ask the module what it gets.
+.PHONY: go
+go:
+	@command -v $(GO) >/dev/null || { echo "make: Go 1.26 is needed and no '$(GO)' is in PATH: see https://go.dev/doc/install" >&2; exit 1; }
+	@$(GO) list -m >/dev/null 2>&1 || { echo "make: Go 1.26 is needed, found: $$($(GO) version 2>&1 | head -1)" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin
