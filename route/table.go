@@ -20,6 +20,7 @@ type Table struct {
 
 	Reason    string      // why there is no primary; empty when there is one
 	Out       []Exclusion // members that get no reads, and why; the primary is not listed
+	Alarms    []string    // what somebody has to look at, sorted
 	Freshness Freshness
 
 	memo memo
@@ -85,5 +86,5 @@ func (t *Table) Same(u *Table) bool {
 	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate &&
 		t.Reason == u.Reason && t.Freshness == u.Freshness &&
 		slices.Equal(t.Replicas, u.Replicas) && slices.Equal(t.Nodes, u.Nodes) &&
-		slices.Equal(t.Out, u.Out)
+		slices.Equal(t.Out, u.Out) && slices.Equal(t.Alarms, u.Alarms)
 }
