@@ -1,0 +1,196 @@
+package route
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Input is everything that Build decides by.
+type Input struct {
+	Now       time.Time
+	Topology  Topology
+	Freshness Freshness
+	Health    Health
+}
+
+// Build gives the table that follows prev, and the decisions that led to it.
+// prev is nil the first time. It must be called with every change of the
+// topology in order, one store revision at a time: what it did not see, it
+// cannot fence.
+func Build(prev *Table, in Input) (*Table, []Event) {
+	if prev == nil {
+		prev = &Table{memo: memo{lostAt: in.Now, clusterID: in.Topology.ClusterID}}
+	}
+	b := &builder{prev: prev, in: &in, next: &Table{Epoch: prev.Epoch, Freshness: in.Freshness, memo: prev.memo}}
+	b.noteFreshness()
+	b.noteLeader()
+	b.fence()
+	b.choosePrimary()
+	b.buildNodes()
+	b.placePrimary()
+	b.chooseReplicas()
+	b.noteAlarms()
+	b.next.memo.clusterID = in.Topology.ClusterID
+	return b.next, b.events
+}
+
+// builder holds one Build while it runs.
+type builder struct {
+	prev *Table
+	in   *Input
+	next *Table
+
+	lead    string   // member that may become or stay primary, empty for none
+	ended   string   // member whose life as the leader ended, empty for none
+	proof   identity // of lead, zero while it is not proven
+	reason  string   // why there is no proof
+	alarms  []string
+	events  []Event
+	members []Member // by name
+}
+
+func (b *builder) event(kind EventKind, node, reason string) {
+	b.events = append(b.events, Event{Kind: kind, Node: node, Reason: reason, Epoch: b.next.Epoch})
+}
+
+func (b *builder) alarm(text string) { b.alarms = append(b.alarms, text) }
+
+func (b *builder) noteFreshness() {
+	// The first table has nothing to compare with: Blind is where everybody starts.
+	if b.prev.Freshness != b.in.Freshness {
+		b.event(FreshnessMoved, "", b.prev.Freshness.String()+" -> "+b.in.Freshness.String())
+	}
+}
+
+// noteLeader remembers since when the key has its value: only an answer to a
+// question asked later proves anything about a new leader.
+func (b *builder) noteLeader() {
+	topo, m := &b.in.Topology, &b.next.memo
+	if topo.Leader == m.leader {
+		return
+	}
+	m.leader, m.leaderSince = topo.Leader, b.in.Now
+	if topo.Leader != "" {
+		b.event(LeaderNamed, topo.Leader, "leader key")
+	}
+}
+
+// fence decides whether the proven primary may stay one, and sets lead. What
+// it does not fence is kept: a missing key alone is not always a verdict.
+func (b *builder) fence() {
+	topo, m := &b.in.Topology, &b.next.memo
+	held := m.proven.member
+	b.lead = topo.Leader
+	if held == "" {
+		return
+	}
+	why := b.fenceReason(held)
+	if why == "" {
+		b.lead = held
+		return
+	}
+	b.next.Epoch++
+	b.ended = held
+	m.proven = identity{}
+	m.lostAt = b.in.Now
+	if b.prev.Primary == nil {
+		m.lostAt = b.prev.memo.lostAt
+	}
+	b.event(PrimaryFenced, held, why)
+}
+
+// fenceReason says why the primary held must lose its connections now, empty
+// when it need not (rule 23).
+func (b *builder) fenceReason(held string) string {
+	topo := &b.in.Topology
+	switch {
+	case topo.Leader == held && topo.Timeline > b.next.memo.proven.timeline:
+		// It lost the lead and got it back between two pieces of news.
+		return "the history has a newer timeline"
+	case topo.Leader == held:
+		return ""
+	case topo.Leader != "":
+		return "leader key moved to " + topo.Leader
+	case topo.Paused:
+		// Patroni neither demotes nor elects in pause; stopping it lets the key
+		// expire while PostgreSQL goes on.
+		return ""
+	case topo.Empty() && topo.ClusterID != b.prev.memo.clusterID:
+		// Another store that knows nothing says nothing: fail static.
+		b.alarm("etcd was replaced by a store without this cluster's keys")
+		return ""
+	default:
+		return "leader key deleted"
+	}
+}
+
+// buildNodes carries each node's life over from the last table, or begins one.
+func (b *builder) buildNodes() {
+	b.members = slices.Clone(b.in.Topology.Members)
+	slices.SortFunc(b.members, func(x, y Member) int { return cmp.Compare(x.Name, y.Name) })
+	for i := range b.members {
+		if m := &b.members[i]; m.Addr != "" {
+			b.next.Nodes = append(b.next.Nodes, b.life(m.Name, m.Addr))
+		}
+	}
+	// A primary that is kept although its member key is gone (pause, another
+	// store) keeps its node as well.
+	if old := b.prev.Lookup(b.lead); b.lead != "" && old != nil && b.next.Lookup(b.lead) == nil {
+		b.next.Nodes = append(b.next.Nodes, b.life(old.Name, old.Addr))
+		slices.SortFunc(b.next.Nodes, func(x, y *Node) int { return cmp.Compare(x.Name, y.Name) })
+	}
+}
+
+// life gives the node of the last table while it is the same life, else a new one.
+func (b *builder) life(name, addr string) *Node {
+	old := b.prev.Lookup(name)
+	if old != nil && old.Addr == addr && name != b.ended && b.prev.leads(old) == (name == b.lead) {
+		return old
+	}
+	b.next.memo.generation++
+	return &Node{Name: name, Addr: addr, Generation: b.next.memo.generation}
+}
+
+// leads reports whether n is the leader's node, proven or not.
+func (t *Table) leads(n *Node) bool { return n == t.Primary || n == t.Candidate }
+
+// placePrimary enters the outcome of choosePrimary into the table.
+func (b *builder) placePrimary() {
+	node, m := b.next.Lookup(b.lead), &b.next.memo
+	if b.proof == (identity{}) {
+		b.next.Candidate, b.next.Reason = node, b.reason
+		if b.prev.Primary != nil && b.ended == "" {
+			m.lostAt = b.in.Now
+			b.event(PrimaryLost, b.prev.Primary.Name, b.reason)
+		}
+		return
+	}
+	b.next.Primary = node
+	kind := PrimaryBack
+	if m.proven != b.proof {
+		b.next.Epoch++
+		kind = PrimaryProven
+	}
+	if kind == PrimaryProven || b.prev.Primary == nil {
+		b.event(kind, b.lead, b.proofText())
+		b.events[len(b.events)-1].Took = b.in.Now.Sub(m.lostAt)
+	}
+	m.proven = b.proof
+}
+
+// noteAlarms compares the alarms with the last table's.
+func (b *builder) noteAlarms() {
+	slices.Sort(b.alarms)
+	b.next.Alarms = slices.Compact(b.alarms)
+	for _, text := range b.next.Alarms {
+		if !slices.Contains(b.prev.Alarms, text) {
+			b.event(AlarmRaised, "", text)
+		}
+	}
+	for _, text := range b.prev.Alarms {
+		if !slices.Contains(b.next.Alarms, text) {
+			b.event(AlarmCleared, "", text)
+		}
+	}
+}

@@ -1,0 +1,163 @@
+package route
+
+import (
+	"fmt"
+	"time"
+)
+
+// choosePrimary sets proof when SQL proves lead to be the primary, else reason.
+func (b *builder) choosePrimary() {
+	proof, reason := b.prove()
+	if reason != "" {
+		b.reason = reason
+		return
+	}
+	if held := b.next.memo.proven; held.member == b.lead && held != proof {
+		// Same name, another primary: nothing of its former life may be reused.
+		b.ended = b.lead
+	}
+	b.proof = proof
+}
+
+// prove gives lead's identity, or the first reason why it is not the primary.
+func (b *builder) prove() (identity, string) {
+	topo := &b.in.Topology
+	switch {
+	case b.lead == "":
+		return identity{}, b.noLeader()
+	case topo.Standby:
+		return identity{}, "standby cluster: its leader is in recovery"
+	}
+	addr := b.leadAddr()
+	if addr == "" {
+		return identity{}, "leader " + b.lead + " has no member key with an address"
+	}
+	h, asked := b.in.Health[b.lead]
+	if !asked || h.Addr != addr {
+		return identity{}, b.lead + " has not been probed yet"
+	}
+	if reason := b.notWritable(&h); reason != "" {
+		return identity{}, reason
+	}
+	if reason := b.wrongCluster(&h); reason != "" {
+		b.alarm(reason)
+		return identity{}, reason
+	}
+	found := identity{systemID: h.SystemID, member: b.lead, timeline: h.Timeline}
+	if found == b.next.memo.proven {
+		return found, ""
+	}
+	if reason := b.notAccepted(&h); reason != "" {
+		return identity{}, reason
+	}
+	return found, ""
+}
+
+// noLeader says why there is nobody to prove.
+func (b *builder) noLeader() string {
+	topo := &b.in.Topology
+	if topo.Empty() {
+		if topo.Revision == 0 {
+			return "nothing heard from etcd yet"
+		}
+		b.alarm("no key of this cluster exists: wrong scope, or the cluster was removed")
+		return "no key of this cluster exists"
+	}
+	return "no leader key"
+}
+
+// leadAddr gives where lead listens: by its member key, or, when
+// that is gone or unreadable, by the node of the last table.
+func (b *builder) leadAddr() string {
+	if m := b.in.Topology.Member(b.lead); m != nil && m.Addr != "" {
+		return m.Addr
+	}
+	if n := b.prev.Lookup(b.lead); n != nil {
+		return n.Addr
+	}
+	return ""
+}
+
+// notWritable says why lead takes no write now, empty when it does. A check
+// error leaves the last answer standing (rule 25).
+func (b *builder) notWritable(h *NodeHealth) string {
+	why := ""
+	switch {
+	case h.State == Down:
+		why = b.lead + " is down"
+	case h.Writable && h.State == Up:
+		return ""
+	case h.InRecovery:
+		why = b.lead + " is in recovery"
+	default:
+		why = b.lead + " has not answered a probe yet"
+	}
+	return withFault(why, h.Err)
+}
+
+func withFault(why, fault string) string {
+	if fault == "" {
+		return why
+	}
+	return why + ": " + fault
+}
+
+// wrongCluster says why lead's data is not the cluster's newest, empty when it is.
+func (b *builder) wrongCluster(h *NodeHealth) string {
+	topo := &b.in.Topology
+	if topo.Initialized && h.SystemID != topo.SystemID {
+		return fmt.Sprintf("%s has system identifier %s, the cluster's is %s", b.lead, h.SystemID, topo.SystemID)
+	}
+	if h.Timeline < topo.Timeline {
+		return fmt.Sprintf("%s is on timeline %d, the cluster's history is at %d", b.lead, h.Timeline, topo.Timeline)
+	}
+	return ""
+}
+
+// notAccepted says why a new primary must wait although SQL calls it writable.
+func (b *builder) notAccepted(h *NodeHealth) string {
+	topo := &b.in.Topology
+	switch {
+	case b.in.Freshness != Fresh:
+		// Rule 24: nothing new is believed from old news.
+		return "etcd's news is " + b.in.Freshness.String() + ": no new primary is accepted"
+	case topo.Leader != b.lead:
+		return "no leader key"
+	case !topo.Initialized:
+		return "no initialize key: the cluster's system identifier is unknown"
+	case h.AskedAt.Before(b.next.memo.leaderSince):
+		// It may have been writable as somebody else's orphan.
+		return withFault(b.lead+" has not answered since the leader key named it", h.Err)
+	default:
+		return ""
+	}
+}
+
+// proofText says by what the primary was proven, for the log.
+func (b *builder) proofText() string {
+	return fmt.Sprintf("leader key revision %d, writable, timeline %d, %v after the key",
+		b.in.Topology.LeaderRevision, b.proof.timeline,
+		b.in.Now.Sub(b.next.memo.leaderSince).Round(time.Millisecond))
+}
+
+// Urgent names the members whose next answer may make a primary: the leader
+// that is not proven yet, and the candidate of a switchover that is due. They
+// are probed every few milliseconds, for what PostgreSQL needs from the key to
+// the first write is 0.2 s and every probe interval is added to it.
+func Urgent(t *Table, topo *Topology, now time.Time) []string {
+	var names []string
+	if t.Candidate != nil {
+		names = append(names, t.Candidate.Name)
+	}
+	if !topo.Failover.Due(now) {
+		return names
+	}
+	for i := range topo.Members {
+		m := &topo.Members[i]
+		wanted := topo.Failover.Candidate == m.Name || topo.Failover.Candidate == "" && m.Running() && m.Standby()
+		if wanted && m.Name != topo.Leader {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
