@@ -1,0 +1,152 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// unknown reports a key that is not ours, with what may have been meant.
+func (r *reader) unknown(e entry) {
+	path := e.value.path
+	if text, ok := foreign(path); ok {
+		r.fault(e.at, path, "%s", text)
+		return
+	}
+	if near := nearest(path); near != "" {
+		r.fault(e.at, path, "is not a known key, did you mean %s?", near)
+		return
+	}
+	r.fault(e.at, path, "is not a known key")
+}
+
+// nearest gives the key that a mistyped path most likely means, "" when none is
+// near: the same name in another section, or a similar name in the same one.
+func nearest(path string) string {
+	section, name := split(path)
+	best, bestDistance := "", 1+max(1, len(name)/3)
+	for _, d := range describe(topKeys(), "") {
+		s, n := split(d.path)
+		if n == name {
+			return d.path
+		}
+		if !sameSection(s, section) {
+			continue
+		}
+		if dist := distance(name, n); dist < bestDistance {
+			best, bestDistance = join(section, n), dist
+		}
+	}
+	return best
+}
+
+// split parts a path into its section and the last key.
+func split(path string) (section, name string) {
+	i := strings.LastIndexByte(path, '.')
+	return path[:max(i, 0)], path[i+1:]
+}
+
+// sameSection compares the section of a described key with that of a real one;
+// "databases.*" stands for every database.
+func sameSection(described, real string) bool {
+	group, any := strings.CutSuffix(described, ".*")
+	if !any {
+		return described == real
+	}
+	return strings.HasPrefix(real, group+".")
+}
+
+// distance is the number of edits (insert, delete, replace, swap of neighbours)
+// between two words.
+func distance(a, b string) int {
+	var before []int // the row before last, for swaps
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			replace := last[j]
+			if a[i] != b[j] {
+				replace++
+			}
+			row[j+1] = min(replace, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
+
+// foreign gives the sentence about a key that operators know from another
+// program, or from a later version of pgvip.
+func foreign(path string) (string, bool) {
+	for _, group := range foreignKeys() {
+		if slices.Contains(group.paths, path) {
+			return group.text, true
+		}
+	}
+	return "", false
+}
+
+type foreignGroup struct {
+	text  string
+	paths []string
+}
+
+// foreignKeys are PgBouncer's keys that have no meaning here (rule 18), and
+// keys of PgBouncer and Patroni that pgvip does not have yet.
+func foreignKeys() []foreignGroup {
+	return append(meaninglessKeys(), laterKeys()...)
+}
+
+func meaninglessKeys() []foreignGroup {
+	return []foreignGroup{
+		{"is PgBouncer's: pgvip listens where listen.primary and listen.replicas say", []string{
+			"listen_addr", "listen_port", "host", "port"}},
+		{"is PgBouncer's: write listen.unix_socket_dir", []string{"unix_socket_dir"}},
+		{"is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd", []string{
+			"load_balance_hosts"}},
+		{"is PgBouncer's: one pgvip process uses all CPUs, see loops", []string{"so_reuseport", "peer_id", "peers"}},
+		{"is PgBouncer's: pgvip stays in the foreground and writes no pid file; the service manager knows the pid", []string{
+			"pidfile", "conffile", "job_name", "service_name"}},
+		{"is PgBouncer's: the service manager starts pgvip as the right user", []string{"user"}},
+		{"is PgBouncer's: pgvip logs to standard output, see log.level and log.format", []string{
+			"logfile", "syslog", "syslog_ident", "syslog_facility", "verbose",
+			"log_connections", "log_disconnections", "log_pooler_errors", "log_stats"}},
+		{"is PgBouncer's: names are resolved by the system's resolver", []string{
+			"resolv_conf", "dns_zone_check_period", "dns_nxdomain_ttl"}},
+		{"is PgBouncer's: buffers belong to the event loops and are not sized by hand", []string{
+			"pkt_buf", "sbuf_loopcnt", "tcp_socket_buffer"}},
+		{"is PgBouncer's: it has no use in pgvip", []string{
+			"disable_pqexec", "tcp_defer_accept", "autodb_idle_timeout", "suspend_timeout", "server_fast_close"}},
+		{"is PgBouncer's: startup parameters need no list, none is refused and none is dropped", []string{
+			"ignore_startup_parameters", "track_extra_parameters"}},
+		{"is PgBouncer's: pgvip does not do LDAP", []string{"auth_ldap_options"}},
+	}
+}
+
+func laterKeys() []foreignGroup {
+	const later = "is not supported by this version yet"
+	return []foreignGroup{
+		{later + ": the user list in auth_file is the only source of users", []string{
+			"auth_query", "auth_user", "auth_dbname", "auth_hba_file", "auth_ident_file"}},
+		{later, []string{
+			"min_pool_size", "reserve_pool_size", "reserve_pool_timeout", "max_db_connections",
+			"max_db_client_connections", "max_user_connections", "max_user_client_connections",
+			"server_round_robin", "server_reset_query_always", "pool_idle_timeout",
+			"query_timeout", "cancel_wait_timeout", "client_idle_timeout",
+			"idle_transaction_timeout", "transaction_timeout", "query_wait_notify", "login_notify_message",
+			"max_prepared_statements", "scram_iterations", "stats_period", "admin_users", "stats_users",
+			"dns_max_ttl", "unix_socket_mode", "unix_socket_group"}},
+		{later + ": TLS is not built", []string{
+			"client_tls_sslmode", "client_tls_key_file", "client_tls_cert_file", "client_tls_ca_file",
+			"client_tls_protocols", "client_tls_ciphers", "client_tls13_ciphers", "client_tls_ecdhcurve",
+			"client_tls_dheparams", "server_tls_sslmode", "server_tls_ca_file", "server_tls_key_file",
+			"server_tls_cert_file", "server_tls_protocols", "server_tls_ciphers", "server_tls13_ciphers",
+			"etcd.cacert", "etcd.cert", "etcd.key", "etcd.protocol"}},
+	}
+}
