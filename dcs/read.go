@@ -1,0 +1,103 @@
+package dcs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/client/v3"
+)
+
+// read is one linearizable read of the prefix.
+type read struct {
+	at       time.Time // when it was sent: what it says is no older
+	cluster  uint64
+	revision int64
+	kvs      []KV
+	err      error
+}
+
+// read asks once. A linearizable read is answered by a quorum or not at all.
+func (e *Etcd) read(ctx context.Context, client *clientv3.Client) read {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	r := read{at: time.Now()}
+	resp, err := client.Get(ctx, e.prefix, clientv3.WithPrefix())
+	if err != nil {
+		r.err = fmt.Errorf("read %s: %w", e.prefix, err)
+		return r
+	}
+	r.cluster, r.revision = resp.Header.ClusterId, resp.Header.Revision
+	r.kvs = make([]KV, len(resp.Kvs))
+	for i, kv := range resp.Kvs {
+		r.kvs[i] = KV{Key: string(kv.Key), Value: kv.Value, ModRevision: kv.ModRevision}
+	}
+	return r
+}
+
+// readLoop reads each readEvery until ctx ends, and closes reads.
+func (e *Etcd) readLoop(ctx context.Context, client *clientv3.Client, reads chan<- read) {
+	defer close(reads)
+	tick := time.NewTicker(readEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case reads <- e.read(ctx, client):
+		}
+	}
+}
+
+// resync takes the first read of a watch as it is, whatever was believed before.
+func (e *Etcd) resync(r read) {
+	again, restored := e.keys.keys != nil, e.restored(r)
+	e.keys.replace(r.cluster, r.revision, r.kvs)
+	e.took(r)
+	e.count(func(s *Stats) {
+		if again {
+			s.Resyncs++
+		}
+		if restored {
+			s.Restores++
+		}
+	})
+	e.publish(r.at)
+}
+
+// confirm takes a later read. It reports whether the read saw a change that the
+// watch had not told of.
+func (e *Etcd) confirm(r read) (ahead bool) {
+	// The watch may have run on while the read was under way.
+	if r.revision > e.keys.revision {
+		ahead = e.keys.replace(r.cluster, r.revision, r.kvs)
+	}
+	e.took(r)
+	if ahead {
+		e.count(func(s *Stats) { s.Unwatched++ })
+	}
+	e.publish(r.at)
+	return ahead
+}
+
+// restored reports that r comes from another store than the reads before, or
+// from one that was set back.
+func (e *Etcd) restored(r read) bool {
+	last := e.lastRead
+	return last.revision != 0 && (r.cluster != last.cluster || r.revision < last.revision)
+}
+
+// took notes that r answered.
+func (e *Etcd) took(r read) {
+	r.kvs = nil
+	e.lastRead = r
+	e.count(func(s *Stats) {
+		s.Reads++
+		s.LastRead, s.LastErr = r.at, ""
+	})
+}

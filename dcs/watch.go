@@ -1,0 +1,104 @@
+package dcs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/etcd/client/v3"
+)
+
+// errWatch marks the end of a watch on a client that may still be good.
+var errWatch = errors.New("watch ended")
+
+// follow reads everything, then watches from the next revision, confirming what
+// it has by a read each second, until the watch or the client fails.
+func (e *Etcd) follow(ctx context.Context, client *clientv3.Client) error {
+	// Ends the watch and the reader; waiting for the reader is done below.
+	ctx, cancel := context.WithCancel(ctx)
+	first := e.read(ctx, client)
+	if first.err != nil {
+		cancel()
+		e.count(func(s *Stats) { s.Missed++ })
+		return fmt.Errorf("etcd %s: %w", e.cfg.Endpoints[e.endpoint], first.err)
+	}
+	e.resync(first)
+	// Without a leader a member would serve silence for ever.
+	watch := client.Watch(clientv3.WithRequireLeader(ctx), e.prefix, clientv3.WithPrefix(),
+		clientv3.WithRev(e.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
+	reads := make(chan read) // closed by readLoop on return
+	go e.readLoop(ctx, client, reads)
+	defer func() {
+		cancel()
+		for range reads { // until readLoop has returned
+		}
+	}()
+	return e.apply(ctx, watch, reads)
+}
+
+// apply takes events and reads as they come.
+func (e *Etcd) apply(ctx context.Context, watch clientv3.WatchChan, reads <-chan read) error {
+	missed, behind := 0, false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case resp, ok := <-watch:
+			if !ok || resp.Err() != nil {
+				return e.watchEnded(watchErr(resp))
+			}
+			e.events(resp)
+			behind = behind && len(resp.Events) == 0
+		case r, ok := <-reads:
+			switch {
+			case !ok:
+				return ctx.Err()
+			case r.err != nil:
+				e.count(func(s *Stats) { s.Missed++ })
+				if missed++; missed >= maxMissed {
+					return fmt.Errorf("etcd %s: %d reads missed: %w", e.cfg.Endpoints[e.endpoint], missed, r.err)
+				}
+				continue
+			case e.restored(r):
+				return e.watchEnded(errors.New("the store was replaced"))
+			case behind:
+				return e.watchEnded(errors.New("it was silent about a change"))
+			}
+			missed, behind = 0, e.confirm(r)
+		}
+	}
+}
+
+func (e *Etcd) watchEnded(why error) error {
+	return fmt.Errorf("etcd %s: %w: %w", e.cfg.Endpoints[e.endpoint], errWatch, why)
+}
+
+// watchErr says why a watch ended; a closed channel says nothing by itself.
+func watchErr(resp clientv3.WatchResponse) error {
+	if err := resp.Err(); err != nil {
+		return err // compaction and cancellation among them
+	}
+	return errors.New("closed")
+}
+
+// events applies a watch response, one revision after the other: a key that was
+// deleted in one and written in the next has been away, and what may follow
+// from that must not depend on how etcd packs its responses.
+func (e *Etcd) events(resp clientv3.WatchResponse) {
+	for evs := resp.Events; len(evs) > 0; {
+		revision := evs[0].Kv.ModRevision
+		var batch []event
+		for len(evs) > 0 && evs[0].Kv.ModRevision == revision {
+			kv := evs[0].Kv
+			batch = append(batch, event{
+				kv:      KV{Key: string(kv.Key), Value: kv.Value, ModRevision: revision},
+				deleted: evs[0].Type == clientv3.EventTypeDelete,
+			})
+			evs = evs[1:]
+		}
+		if e.keys.apply(revision, batch) {
+			e.count(func(s *Stats) { s.Events += uint64(len(batch)) })
+			e.publish(e.last.At)
+		}
+	}
+}
