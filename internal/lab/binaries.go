@@ -1,0 +1,65 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// pgBin is where Debian's package postgresql-15 has its programs: most of them
+// are in nobody's PATH, and psql's wrapper there is slower than psql.
+const pgBin = "/usr/lib/postgresql/15/bin"
+
+// ErrMissing says that a program which the lab runs is not installed.
+var ErrMissing = errors.New("not installed (make deps installs it)")
+
+// CheckInstalled reports the first program of a cluster that is missing, as an
+// error that wraps ErrMissing.
+func CheckInstalled() error {
+	if err := checkPostgres(); err != nil {
+		return err
+	}
+	for _, name := range []string{"etcd", "patroni"} {
+		if _, err := exec.LookPath(name); err != nil {
+			return fmt.Errorf("lab: %s: %w", name, ErrMissing)
+		}
+	}
+	return nil
+}
+
+func checkPostgres() error {
+	for _, name := range []string{"postgres", "initdb", "psql"} {
+		if _, err := os.Stat(filepath.Join(pgBin, name)); err != nil {
+			return fmt.Errorf("lab: %s of PostgreSQL 15: %w", name, ErrMissing)
+		}
+	}
+	return nil
+}
+
+// environ is the whole environment of the lab's processes: settings of the
+// caller (PGHOST, PATRONI_..., http_proxy, PYTHONPATH) stay out of it.
+func environ(home string) []string {
+	return []string{
+		"HOME=" + home,
+		"LANG=C.UTF-8",
+		"PATH=" + pgBin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	}
+}
+
+// command makes a command of a slot: its account, its environment, and its
+// working directory, by which the watchdog finds it.
+func (s *slot) command(name string, args ...string) *exec.Cmd {
+	return s.commandContext(context.Background(), name, args...)
+}
+
+// commandContext is command for a program that is killed when ctx ends.
+func (s *slot) commandContext(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = s.dir
+	cmd.Env = environ(s.dir)
+	cmd.SysProcAttr = s.account.attr()
+	return cmd
+}

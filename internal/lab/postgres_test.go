@@ -1,0 +1,42 @@
+package lab
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLonePostgres(t *testing.T) {
+	t.Parallel()
+	pg := StartPostgresT(t, PostgresOptions{Parameters: map[string]string{"max_connections": "33"}})
+
+	t.Run("has the roles", func(t *testing.T) {
+		for role, prefix := range map[string]string{
+			AppUser: "SCRAM-SHA-256$4096:", ProbeUser: "SCRAM-SHA-256$4096:", MD5User: "md5",
+		} {
+			verifier, err := pg.Verifier(t.Context(), role)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(verifier, prefix) {
+				t.Errorf("verifier of %s is %q, want prefix %q", role, verifier, prefix)
+			}
+		}
+	})
+	t.Run("has the parameters", func(t *testing.T) {
+		if got, err := pg.SQL(t.Context(), AppDatabase, "SHOW max_connections"); got != "33" || err != nil {
+			t.Errorf("max_connections = %q, %v, want 33", got, err)
+		}
+	})
+	t.Run("is back after a crash", func(t *testing.T) {
+		before := pg.PID()
+		if err := pg.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pg.PID() == before || !pg.Running() {
+			t.Errorf("process %d after restart, was %d", pg.PID(), before)
+		}
+		if got, err := pg.SQL(t.Context(), AppDatabase, "SELECT 1"); got != "1" || err != nil {
+			t.Errorf("SELECT 1 = %q, %v", got, err)
+		}
+	})
+}

@@ -1,0 +1,52 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+)
+
+// startTimeout bounds a start on a busy machine; on a quiet one it is seconds.
+const startTimeout = 2 * time.Minute
+
+// StartPostgresT is StartPostgres for a test: it stops the server at the test's
+// end and skips the test where PostgreSQL is not installed, see Require.
+func StartPostgresT(t testing.TB, opt PostgresOptions) *Postgres {
+	t.Helper()
+	Require(t, checkPostgres)
+	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+	defer cancel()
+	pg, err := StartPostgres(ctx, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(pg.Log(40))
+		}
+		if err := pg.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
+}
+
+// Require skips a test when a check says that it cannot run here, and when
+// PGVIP_LAB=off asks for it. With PGVIP_LAB=required, as in make test, or CI set
+// it fails the test instead: a gate must not pass because its tests were skipped.
+func Require(t testing.TB, check func() error) {
+	t.Helper()
+	if os.Getenv("PGVIP_LAB") == "off" {
+		t.Skip("PGVIP_LAB=off")
+	}
+	err := check()
+	if err == nil {
+		return
+	}
+	if os.Getenv("PGVIP_LAB") == "required" || os.Getenv("CI") != "" || !errors.Is(err, ErrMissing) {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+}
