@@ -181,6 +181,11 @@ func (b *builder) placePrimary() {
 
 // noteAlarms compares the alarms with the last table's.
 func (b *builder) noteAlarms() {
+	for name, h := range b.in.Health {
+		if h.CheckError {
+			b.alarm("probe of " + name + ": " + h.Err)
+		}
+	}
 	slices.Sort(b.alarms)
 	b.next.Alarms = slices.Compact(b.alarms)
 	for _, text := range b.next.Alarms {

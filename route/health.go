@@ -47,10 +47,12 @@ type NodeHealth struct {
 	LastCheck time.Time     // end of the last probe, whatever came of it
 	Took      time.Duration // of the last probe
 
-	// Err is the last probe's fault, empty when it answered. A check error
-	// (28P01, 53300, 3D000) leaves State as it was: the node is alive but
-	// proves nothing to us.
+	// Err is the last probe's fault, empty when it answered.
 	Err string
+	// CheckError marks an Err that is no news about the node: the probe was not
+	// let in (28P01, 53300, 3D000), or the trouble is ours. It leaves State as it
+	// was, and proves nothing.
+	CheckError bool
 }
 
 // Health is the last word on each node, by member name.

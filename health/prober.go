@@ -1,0 +1,214 @@
+package health
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pgvip/pgvip/route"
+)
+
+// prober asks one node at one address.
+type prober struct {
+	// Immutable after startLocked.
+	cfg    *Config
+	addr   string
+	report func() // tells the monitor that there is news
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one token when the next probe must not wait
+
+	// Owned by run.
+	conn Conn // nil when there is none
+
+	mu      sync.Mutex
+	verdict verdict   // guarded by mu
+	pace    Pace      // guarded by mu
+	urgent  time.Time // guarded by mu; since when pace is Urgent
+	seen    time.Time // guarded by mu; when others last saw the node answer
+}
+
+func newProber(cfg *Config, addr string, report func()) *prober {
+	return &prober{
+		cfg: cfg, addr: addr, report: report,
+		wake:    make(chan struct{}, 1), // one token says "now", however often
+		verdict: verdict{health: route.NodeHealth{Addr: addr}},
+	}
+}
+
+// run probes until ctx ends.
+func (p *prober) run(ctx context.Context) {
+	defer p.hangUp()
+	for ctx.Err() == nil {
+		began := time.Now()
+		a, err := p.probe(ctx)
+		if ctx.Err() != nil {
+			return // the fault, if any, is our own leaving
+		}
+		p.note(a, err, began)
+		p.report()
+		p.wait(ctx, began)
+	}
+}
+
+// probe asks once, on the kept connection if there is one. That one may have
+// ended long ago without a word, so its end is no verdict: a login is tried.
+func (p *prober) probe(ctx context.Context) (answer, error) {
+	if p.conn != nil {
+		a, err := p.ask(ctx)
+		if o := classify(err); o != broken {
+			return a, err
+		}
+	}
+	loginCtx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	conn, err := p.cfg.Login(loginCtx, p.addr)
+	if err != nil {
+		return answer{}, fmt.Errorf("probe login: %w", err)
+	}
+	p.conn = conn
+	return p.ask(ctx)
+}
+
+// ask puts the question. After any error the connection is given up: what the
+// node was about to say would be taken for the answer to the next question.
+func (p *prober) ask(ctx context.Context) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	asked := time.Now()
+	rows, err := p.conn.Query(ctx, question)
+	if err != nil {
+		p.hangUp()
+		return answer{}, fmt.Errorf("probe: %w", err)
+	}
+	a, err := parseAnswer(rows)
+	a.asked = asked
+	return a, err
+}
+
+func (p *prober) hangUp() {
+	if p.conn != nil {
+		_ = p.conn.Close() // nothing is owed to the node
+		p.conn = nil
+	}
+}
+
+// note feeds the verdict.
+func (p *prober) note(a answer, err error, began time.Time) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verdict.health.LastCheck, p.verdict.health.Took = now, now.Sub(began)
+	lim := p.limitsLocked()
+	if err == nil {
+		p.verdict.answer(a, lim, now)
+		return
+	}
+	o := classify(err)
+	if (o == silent || o == broken) && p.seen.After(began) {
+		// Rule 25: a server connection that answers outweighs a failing probe.
+		p.verdict.health.Err = err.Error()
+		return
+	}
+	p.verdict.fault(o, err, lim, now)
+}
+
+func (p *prober) limitsLocked() limits {
+	if p.pace == Steady {
+		return limits{rise: p.cfg.Rise, fall: p.cfg.Fall}
+	}
+	return limits{rise: 1, fall: p.cfg.Fall}
+}
+
+// wait lets the interval since began pass, or a reason not to wait come up.
+func (p *prober) wait(ctx context.Context, began time.Time) {
+	t := time.NewTimer(time.Until(began.Add(p.interval())))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-p.wake:
+	case <-ctx.Done():
+	}
+}
+
+// urgentFor is how long a candidate is probed at full pace: a promotion takes
+// 0.2 s as a rule. One that needs longer writes a log line per login that it
+// refuses, and is asked at a third of the pace.
+const urgentFor = 10 * time.Second
+
+func (p *prober) interval() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := &p.verdict.health
+	open := h.Err != "" && !h.CheckError && h.State != route.Down ||
+		h.State == route.Down && p.verdict.answers > 0
+	switch {
+	case p.pace == Urgent && !h.CheckError && time.Since(p.urgent) < urgentFor:
+		return p.cfg.Urgent
+	case p.pace == Urgent && !h.CheckError:
+		return min(3*p.cfg.Urgent, p.cfg.Inter)
+	case open:
+		return min(p.cfg.FastInter, p.cfg.Inter)
+	case p.pace == Leader || p.pace == Urgent:
+		return p.cfg.Leader
+	default:
+		return p.cfg.Inter
+	}
+}
+
+// setPace changes the pace; a closer one takes effect at once.
+func (p *prober) setPace(pace Pace) {
+	p.mu.Lock()
+	closer := pace > p.pace
+	if pace == Urgent && closer {
+		p.urgent = time.Now()
+	}
+	p.pace = pace
+	p.mu.Unlock()
+	if closer {
+		p.poke()
+	}
+}
+
+func (p *prober) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // already about to
+	}
+}
+
+// last gives a copy of the last word.
+func (p *prober) last() route.NodeHealth {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.verdict.health
+}
+
+// observe takes what somebody else saw. What is older than our own last answer
+// is no news.
+func (p *prober) observe(o route.Observation) {
+	p.mu.Lock()
+	if !o.At.After(p.verdict.health.AskedAt) {
+		p.mu.Unlock()
+		return
+	}
+	now, news := time.Now(), true
+	switch o.Kind {
+	case route.SawAnswer:
+		p.seen, p.verdict.silence, news = now, 0, false
+	case route.SawRecovery:
+		p.verdict.health.InRecovery, p.verdict.health.Writable = true, false
+	case route.SawRefused:
+		p.verdict.fault(refused, o.Err, p.limitsLocked(), now)
+	case route.SawWritable, route.SawBroken:
+		// Neither is a verdict: timeline and system identifier are still to be
+		// asked for, and a connection may end for many reasons.
+	default:
+		panic("BUG: observation of kind " + o.Kind.String())
+	}
+	p.mu.Unlock()
+	if news {
+		p.report()
+		p.poke()
+	}
+}
