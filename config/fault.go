@@ -9,21 +9,26 @@ import (
 
 // Fault is one thing wrong with a configuration.
 type Fault struct {
-	File string
-	// Line and Column count from 1. What is missing is reported where it
-	// should have stood: at its section, or at 1:1.
-	Line, Column int
+	File string `json:"file"`
+	// Line and Column count from 1; both are 0 for a file that could not be
+	// read. What is missing is reported where it should have stood: at its
+	// section, or at 1:1.
+	Line   int `json:"line"`
+	Column int `json:"column"`
 	// Path is the key with its sections, "probe.inter"; "" when the file as a
 	// whole is meant.
-	Path string
+	Path string `json:"path"`
 	// Text is the rest of a sentence that begins with the path: "must be at
 	// least 1, is 0". It never holds a secret.
-	Text string
+	Text string `json:"text"`
 }
 
 // Error gives "file:line:column: key.path: text" on one line.
 func (f Fault) Error() string {
-	where := fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
+	where := f.File + ": "
+	if f.Line > 0 {
+		where = fmt.Sprintf("%s:%d:%d: ", f.File, f.Line, f.Column)
+	}
 	if f.Path != "" {
 		where += f.Path + ": "
 	}

@@ -93,6 +93,9 @@ func (r *reader) tree(data []byte) (value, bool) {
 	if root.kind == kindNull {
 		return empty, true
 	}
+	if root.kind == kindBad {
+		return empty, false
+	}
 	if root.kind != kindMapping {
 		r.fault(root.at, "", "must be a section of keys, is %s", root.kind)
 		return empty, false

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgvip/pgvip/config"
+)
+
+// verdict is what check found out. The names are those of --json.
+type verdict struct {
+	File   string        `json:"file"`
+	OK     bool          `json:"ok"`
+	Faults config.Faults `json:"faults"`
+	// Warnings do not keep pgvip from starting.
+	Warnings []string `json:"warnings"`
+
+	config *config.Config // nil with faults in the configuration
+	users  int            // in the user list
+}
+
+func checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration and print every fault in it",
+		Args:  cobra.NoArgs,
+	}
+	path := addConfigFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		v := check(*path)
+		if *asJSON {
+			if err := printJSON(cmd.OutOrStdout(), v); err != nil {
+				return err
+			}
+		} else {
+			v.print(cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}
+		if !v.OK {
+			return &exitError{codeUsage, errSaid}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// check reads the configuration and the user list that it names.
+func check(path string) *verdict {
+	// Empty and not null in JSON, so that a script can count without a special case.
+	v := &verdict{File: path, Faults: config.Faults{}, Warnings: []string{}}
+	c, err := config.Load(path)
+	var faults config.Faults
+	switch {
+	case errors.As(err, &faults):
+		v.Faults = faults
+	case err != nil:
+		v.Faults = append(v.Faults, config.Fault{File: path, Text: "cannot be read: " + cause(err)})
+	default:
+		v.config = c
+		v.checkUsers(c)
+	}
+	v.OK = len(v.Faults) == 0
+	return v
+}
+
+// checkUsers reads the user list. A list that this user may not read is only a
+// warning: check is often run by somebody else than pgvip is.
+func (v *verdict) checkUsers(c *config.Config) {
+	users, err := readUserList(c)
+	var faults config.Faults
+	switch {
+	case err == nil:
+		v.users = users.Len()
+	case errors.Is(err, fs.ErrPermission):
+		v.Warnings = append(v.Warnings, err.Error())
+	case errors.As(err, &faults):
+		v.Faults = append(v.Faults, faults...)
+	default:
+		v.Faults = append(v.Faults, config.Fault{File: v.File, Text: err.Error()})
+	}
+}
+
+// print writes the verdict for people: faults and warnings to stderr, the
+// summary of a good configuration to stdout.
+func (v *verdict) print(stdout, stderr io.Writer) {
+	for _, f := range v.Faults {
+		fmt.Fprintln(stderr, f)
+	}
+	for _, w := range v.Warnings {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
+	if !v.OK {
+		return
+	}
+	fmt.Fprintf(stdout, "%s: ok\n", v.File)
+	for _, line := range v.summary() {
+		fmt.Fprintf(stdout, "  %-9s %s\n", line[0], line[1])
+	}
+}
+
+// summary gives what an operator wants to see once more before a start, as
+// pairs of a name and a sentence.
+func (v *verdict) summary() [][2]string {
+	c := v.config
+	lines := [][2]string{
+		{"cluster", c.Namespace + c.Scope + " in etcd " + joined(c.Etcd.Hosts)},
+		{"primary", joined(c.Listen.Primary)},
+		{"replicas", joined(c.Listen.Replicas)},
+	}
+	if c.Listen.UnixSocketDir != "" {
+		lines = append(lines, [2]string{"sockets", c.Listen.UnixSocketDir})
+	}
+	users := c.AuthType.String()
+	if c.AuthFile != "" {
+		users += fmt.Sprintf(", %d in %s", v.users, c.AuthFile)
+	}
+	return append(lines,
+		[2]string{"users", users},
+		[2]string{"pools", fmt.Sprintf("%s mode, %d servers each, %d clients in all",
+			c.PoolMode, c.DefaultPoolSize, c.MaxClientConn)},
+	)
+}
+
+func joined(addresses []config.Address) string {
+	if len(addresses) == 0 {
+		return "none"
+	}
+	texts := make([]string, len(addresses))
+	for i, a := range addresses {
+		texts[i] = a.String()
+		if a.Host == "" {
+			texts[i] = "*" + texts[i]
+		}
+	}
+	return strings.Join(texts, ", ")
+}

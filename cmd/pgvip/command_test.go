@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// good is a configuration without a fault, next to an empty users.txt.
+const good = `scope: demo
+etcd:
+  hosts: [127.0.0.1:2379]
+auth_file: users.txt
+probe:
+  user: pgvip
+`
+
+// writeConfig gives the path of a configuration in a folder of its own.
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"pgvip.yaml": text, "users.txt": "\"app\" \"secret\"\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "pgvip.yaml")
+}
+
+func runLine(args ...string) (code int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	code = execute(args, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestExitCodes(t *testing.T) {
+	ok := writeConfig(t, good)
+	broken := writeConfig(t, "scope: demo\nloops: -1\n")
+	tests := []struct {
+		name string
+		args []string
+		code int
+		// stderr is what its only line holds; "" is no line at all.
+		stderr string
+	}{
+		{"version", []string{"version"}, codeFine, ""},
+		{"good configuration", []string{"check", "-c", ok}, codeFine, ""},
+		{"no command", nil, codeUsage, "a command is missing"},
+		{"unknown command", []string{"frobnicate"}, codeUsage, `unknown command "frobnicate"`},
+		{"mistyped command", []string{"chek"}, codeUsage, "did you mean check?"},
+		{"unknown flag", []string{"check", "--colour"}, codeUsage, "unknown flag: --colour"},
+		{"flag without value", []string{"check", "-c"}, codeUsage, "flag needs an argument"},
+		{"argument too many", []string{"version", "now"}, codeUsage, `unknown command "now"`},
+		{"no such file", []string{"check", "-c", ok + ".not"}, codeUsage, "no such file"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, stderr := runLine(tt.args...)
+			if code != tt.code {
+				t.Errorf("exit code = %d, want %d; stderr %q", code, tt.code, stderr)
+			}
+			if lines := strings.Count(stderr, "\n"); (tt.stderr == "" && lines != 0) || (tt.stderr != "" && lines != 1) {
+				t.Errorf("stderr has %d lines: %q", lines, stderr)
+			}
+			if !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("stderr = %q, want it to hold %q", stderr, tt.stderr)
+			}
+		})
+	}
+	t.Run("broken configuration", func(t *testing.T) {
+		code, stdout, stderr := runLine("check", "-c", broken)
+		if code != codeUsage || stdout != "" {
+			t.Errorf("check = %d with stdout %q, want %d with none", code, stdout, codeUsage)
+		}
+		if want := broken + ":2:8: loops: must be at least 0, is -1\n"; !strings.Contains(stderr, want) {
+			t.Errorf("stderr = %q, want a line %q", stderr, want)
+		}
+		// loops, etcd.hosts, probe.user and auth_file: all at once.
+		if lines := strings.Count(stderr, "\n"); lines != 4 {
+			t.Errorf("stderr has %d lines, want 4: %q", lines, stderr)
+		}
+	})
+}
+
+func TestCheckPrintsSummaryOfGoodConfiguration(t *testing.T) {
+	path := writeConfig(t, good)
+	_, stdout, _ := runLine("check", "-c", path)
+	for _, want := range []string{path + ": ok\n", "/service/demo in etcd 127.0.0.1:2379", "*:5000", "scram-sha-256, 1 in "} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("check printed %q, want it to hold %q", stdout, want)
+		}
+	}
+}
+
+func TestCheckReadsTheUserList(t *testing.T) {
+	path := writeConfig(t, good)
+	users := filepath.Join(filepath.Dir(path), "users.txt")
+	if err := os.WriteFile(users, []byte("not a user list\n\"app\" \"x\"\n\"half\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := runLine("check", "-c", path)
+	if code != codeUsage || strings.Count(stderr, users+": line ") != 2 {
+		t.Errorf("check of a broken list = %d with %q, want %d and a line for each of two faults", code, stderr, codeUsage)
+	}
+	if err := os.Remove(users); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := runLine("check", "-c", path); code != codeUsage || !strings.Contains(stderr, "auth_file: open ") {
+		t.Errorf("check without its list = %d with %q, want %d and auth_file named", code, stderr, codeUsage)
+	}
+}
+
+func TestCheckJSON(t *testing.T) {
+	code, stdout, stderr := runLine("check", "--json", "-c", writeConfig(t, "scope: demo\nloops: -1\n"))
+	var got struct {
+		OK     bool
+		Faults []struct {
+			Line int
+			Path string
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if code != codeUsage || stderr != "" || got.OK || len(got.Faults) != 4 {
+		t.Errorf("check --json = %d, stderr %q, %+v; want %d, none and four faults", code, stderr, got, codeUsage)
+	}
+	if last := got.Faults[len(got.Faults)-1]; last.Line != 2 || last.Path != "loops" {
+		t.Errorf("last fault = %+v, want loops in line 2", last)
+	}
+}
+
+func TestVersionJSON(t *testing.T) {
+	_, stdout, _ := runLine("version", "--json")
+	var got buildFacts
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Version != version || got.Go == "" || got.Platform == "" {
+		t.Errorf("version --json = %+v, want version %q, a Go version and a platform", got, version)
+	}
+}
