@@ -1,0 +1,262 @@
+package corpus
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// playTimeout bounds one play of one transcript. The longest of the corpus
+// takes some 100 ms; a loaded machine gets a hundred times that.
+const playTimeout = 20 * time.Second
+
+// readBuffer is as large as a loop's read, so that the player is not the one
+// who makes small reads of a large result.
+const readBuffer = 64 << 10
+
+// inlineWrite is the most that is written before reading begins. Socket buffers
+// take it whatever the peer does; more is written beside the reading, or both
+// sides could wait for each other.
+const inlineWrite = 16 << 10
+
+// Target is where and as whom to log in.
+type Target struct {
+	Addr     string // host:port
+	User     string
+	Password string
+	Database string
+}
+
+// Player plays transcripts against one target. It is safe for concurrent use.
+type Player struct {
+	// Normaliser is what PlaySplits compares with; set before the first play.
+	Normaliser Normaliser
+
+	target Target
+	salted saltedPasswords
+}
+
+// NewPlayer returns a player for t. It opens nothing yet.
+func NewPlayer(t Target) *Player {
+	return &Player{target: t}
+}
+
+// Chunking says how the bytes of a batch are cut into writes. The zero value
+// writes a batch at once.
+type Chunking struct {
+	// Split > 0 cuts each batch in two behind its byte Split, counted modulo
+	// its length. The second write waits until the peer has read the first.
+	Split int
+
+	// Bytewise sends every byte alone, each after the peer has read the last.
+	Bytewise bool
+
+	// Coalesced sends the whole transcript in one write, barriers ignored.
+	Coalesced bool
+}
+
+// String names the chunking in test output.
+func (c Chunking) String() string {
+	switch {
+	case c.Coalesced:
+		return "coalesced"
+	case c.Bytewise:
+		return "bytewise"
+	case c.Split > 0:
+		return fmt.Sprintf("split at %d", c.Split)
+	}
+	return "whole"
+}
+
+// Play logs in on a connection of its own, plays t in the given chunking (the
+// startup packet and the authentication too) and returns what the server sent.
+// A *LoginError means that the server refused the login.
+func (p *Player) Play(ctx context.Context, t *Transcript, c Chunking) (*Recording, error) {
+	s, err := p.open(ctx, t.Startup, c)
+	if err != nil {
+		return nil, fmt.Errorf("transcript %s, %v: %w", t.Name, c, err)
+	}
+	defer s.close()
+	steps, err := s.play(t, c)
+	if err != nil {
+		return nil, fmt.Errorf("transcript %s, %v: %w", t.Name, c, err)
+	}
+	return &Recording{Name: t.Name, Welcome: s.welcome, Steps: steps}, nil
+}
+
+// session is one logged-in connection.
+type session struct {
+	conn    *net.TCPConn
+	r       *bufio.Reader
+	peer    *peerQueue // nil unless writes are cut
+	welcome []byte
+	ended   bool // Terminate or a half-close was sent, or the server closed
+	stop    func() bool
+}
+
+func (p *Player) open(ctx context.Context, params []Param, c Chunking) (*session, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.target.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn.(*net.TCPConn), r: bufio.NewReaderSize(conn, readBuffer)}
+	// The end of ctx must wake a blocked read; a past deadline does.
+	s.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	conn.SetDeadline(time.Now().Add(playTimeout))
+	if c.Bytewise || c.Split > 0 {
+		if s.peer, err = newPeerQueue(s.conn); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	send := func(b []byte) error { return s.write(b, c) }
+	l := login{target: p.target, params: params, salted: &p.salted, send: send, r: s.r}
+	if s.welcome, err = l.run(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// close gives the connection back; a session still alive says Terminate, so
+// that the server does not log a lost connection.
+func (s *session) close() {
+	s.stop()
+	if !s.ended {
+		s.conn.SetDeadline(time.Now().Add(playTimeout))
+		s.conn.Write(message('X', nil))
+	}
+	s.conn.Close()
+	if s.peer != nil {
+		s.peer.close()
+	}
+}
+
+func (s *session) play(t *Transcript, c Chunking) ([]Step, error) {
+	s.conn.SetDeadline(time.Now().Add(playTimeout))
+	steps := make([]Step, len(t.Script))
+	whole := Batch{}
+	for i, b := range t.Script {
+		steps[i].Client = b.Client
+		whole.Client = append(whole.Client, b.Client...)
+		whole.Cut = whole.Cut || b.Cut
+	}
+	join := func() error { return nil }
+	if c.Coalesced {
+		join = s.send(whole, c)
+	}
+	for i, b := range t.Script {
+		if !c.Coalesced {
+			join = s.send(b, c)
+		}
+		server, err := s.await(b.Wait)
+		steps[i].Server = server
+		if err != nil {
+			return steps[:i+1], s.stuck(t, i, steps[i].Server, err)
+		}
+		if !c.Coalesced {
+			if err := join(); err != nil {
+				return steps[:i+1], s.stuck(t, i, steps[i].Server, err)
+			}
+		}
+	}
+	return steps, join()
+}
+
+// stuck says at which barrier a play stopped and what had come until then.
+func (s *session) stuck(t *Transcript, i int, server []byte, err error) error {
+	var last []string
+	ms := Messages(server)
+	for _, m := range ms[max(0, len(ms)-3):] {
+		last = append(last, m.String())
+	}
+	return fmt.Errorf("%s:%d: step %d, %v: %w; last came %q", t.File, t.Script[i].Line, i+1, t.Script[i].Wait, err, last)
+}
+
+// send writes a batch and returns a function that waits for the end of that.
+func (s *session) send(b Batch, c Chunking) func() error {
+	if len(b.Client) == 0 && !b.Cut {
+		return func() error { return nil }
+	}
+	write := func() error {
+		if err := s.write(b.Client, c); err != nil {
+			return err
+		}
+		if b.Cut {
+			return s.conn.CloseWrite()
+		}
+		return nil
+	}
+	if len(b.Client) <= inlineWrite {
+		err := write()
+		return func() error { return err }
+	}
+	result := make(chan error, 1)
+	go func() { result <- write() }()
+	return func() error { return <-result }
+}
+
+// write puts bytes on the socket, cut as c says.
+func (s *session) write(b []byte, c Chunking) error {
+	for _, part := range c.parts(b) {
+		if _, err := s.conn.Write(part); err != nil {
+			return err
+		}
+		if s.peer != nil {
+			if err := s.peer.awaitRead(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c Chunking) parts(b []byte) [][]byte {
+	switch {
+	case c.Bytewise:
+		parts := make([][]byte, len(b))
+		for i := range b {
+			parts[i] = b[i : i+1]
+		}
+		return parts
+	case c.Split > 0 && len(b) > 1 && c.Split%len(b) != 0:
+		at := c.Split % len(b)
+		return [][]byte{b[:at], b[at:]}
+	case len(b) == 0:
+		return nil
+	}
+	return [][]byte{b}
+}
+
+// await reads until the barrier is reached and returns all bytes up to there.
+func (s *session) await(w Wait) ([]byte, error) {
+	var got []byte
+	for count := 0; ; {
+		msg, err := readMessage(s.r)
+		if err != nil {
+			if w.EOF && closed(err) {
+				s.ended = true
+				return got, nil
+			}
+			return got, err
+		}
+		got = append(got, msg...)
+		if !w.EOF && msg[0] == w.Type {
+			if count++; count == w.Count {
+				return got, nil
+			}
+		}
+	}
+}
+
+// closed reports the end of a stream. A reset counts: a server that closes with
+// bytes unread has its kernel send one, which says nothing about the protocol.
+func closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+}
