@@ -120,10 +120,17 @@ func (p *prober) limitsLocked() limits {
 	return limits{rise: 1, fall: p.cfg.Fall}
 }
 
-// wait lets the interval since began pass, or a reason not to wait come up.
+// wait lets the interval since began pass, or a reason not to wait come up. A
+// thousand refused clients are one reason: the urgent pace is never exceeded.
 func (p *prober) wait(ctx context.Context, began time.Time) {
-	t := time.NewTimer(time.Until(began.Add(p.interval())))
+	t := time.NewTimer(time.Until(began.Add(p.cfg.Urgent)))
 	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return
+	}
+	t.Reset(time.Until(began.Add(p.interval())))
 	select {
 	case <-t.C:
 	case <-p.wake:

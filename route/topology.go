@@ -99,12 +99,18 @@ const (
 	Fresh                  // under 2 s
 )
 
+// The ages at which news gets a worse grade.
+const (
+	StaleAfter = 2 * time.Second
+	BlindAfter = 10 * time.Second
+)
+
 // FreshnessOf grades news by its age.
 func FreshnessOf(age time.Duration) Freshness {
 	switch {
-	case age < 2*time.Second:
+	case age < StaleAfter:
 		return Fresh
-	case age <= 10*time.Second:
+	case age <= BlindAfter:
 		return Stale
 	default:
 		return Blind

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/dcs"
+	"github.com/pgvip/pgvip/health"
+	"github.com/pgvip/pgvip/route"
+)
+
+// control joins what the keys say with what SQL says, and publishes the table
+// that follows. It is the one place where a route is decided; everybody else
+// reads the last table. Use newControl, then Run.
+type control struct {
+	// Immutable after newControl.
+	source  dcs.Source
+	monitor *health.Monitor
+	publish func(*route.Table)
+	log     *zap.Logger
+	ready   chan struct{} // closed by Run after the first health round
+
+	// Owned by Run.
+	snap     dcs.Snapshot
+	table    *route.Table // last built; what was published may be an equal one
+	shown    *route.Table // last published
+	faults   map[string]string
+	lastErr  string
+	sayReady sync.Once
+
+	mu     sync.Mutex
+	events []route.Event // guarded by mu; the last maxEvents
+}
+
+// maxEvents is how many decisions are kept for operators: some days of a quiet
+// cluster, or the whole of a bad night.
+const maxEvents = 200
+
+// newControl makes the control; Run closes monitor. publish is called with each
+// new table from one goroutine and must not block.
+func newControl(source dcs.Source, monitor *health.Monitor, publish func(*route.Table), log *zap.Logger) *control {
+	return &control{
+		source: source, monitor: monitor, publish: publish, log: log,
+		ready: make(chan struct{}), faults: make(map[string]string),
+	}
+}
+
+// Ready is closed once the keys have been read and each node has been probed
+// once, whatever came of it. It may never be: a start must not wait for it
+// without a limit.
+func (c *control) Ready() <-chan struct{} { return c.ready }
+
+// Events gives the last decisions, oldest first.
+func (c *control) Events() []route.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.events)
+}
+
+// Run follows the cluster until ctx ends. When it returns, source and monitor
+// have stopped.
+func (c *control) Run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	snaps := make(chan dcs.Snapshot) // never closed: its sender ends with ctx
+	var wg sync.WaitGroup
+	wg.Go(func() { c.source.Run(ctx, forward(ctx, snaps)) })
+	defer func() {
+		cancel()
+		wg.Wait()
+		c.monitor.Close()
+	}()
+
+	// A first table, of nothing, so that its reason can be shown.
+	c.decide()
+	aging := time.NewTimer(time.Hour)
+	defer aging.Stop()
+	for {
+		aging.Reset(untilOlder(time.Since(c.snap.At)))
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-snaps:
+			c.take(s)
+		case <-c.monitor.Changed():
+		case <-aging.C:
+		}
+		c.decide()
+	}
+}
+
+// forward gives a callback that hands snapshots over one by one: each may fence,
+// none may be skipped.
+func forward(ctx context.Context, snaps chan<- dcs.Snapshot) func(dcs.Snapshot) {
+	return func(s dcs.Snapshot) {
+		select {
+		case snaps <- s:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// untilOlder gives the time until news of this age gets a worse grade.
+func untilOlder(age time.Duration) time.Duration {
+	switch route.FreshnessOf(age) {
+	case route.Fresh:
+		return route.StaleAfter - age
+	case route.Stale:
+		return route.BlindAfter - age + 1
+	default:
+		return time.Hour // only news changes that
+	}
+}
+
+// take notes a snapshot, and logs what is wrong with it, once per change.
+func (c *control) take(s dcs.Snapshot) {
+	if s.Err != nil {
+		if c.lastErr != s.Err.Error() {
+			c.log.Warn("no news from etcd", zap.Error(s.Err), zap.Duration("age", age(c.snap.At)))
+		}
+		c.lastErr = s.Err.Error()
+		return
+	}
+	if c.lastErr != "" {
+		c.log.Info("news from etcd again", zap.Int64("revision", s.Topology.Revision))
+		c.lastErr = ""
+	}
+	faults := make(map[string]string, len(s.Faults))
+	for _, f := range s.Faults {
+		faults[f.Key] = f.Err.Error()
+		if c.faults[f.Key] != faults[f.Key] {
+			c.log.Warn("key not understood", zap.String("key", f.Key), zap.Error(f.Err))
+		}
+	}
+	c.faults = faults
+	c.snap = s
+}
+
+// age is the time since at, zero when there was none.
+func age(at time.Time) time.Duration {
+	if at.IsZero() {
+		return 0
+	}
+	return time.Since(at)
+}
+
+// decide builds the next table, publishes it when it says anything new, and
+// sets the probes to what it needs to know next.
+func (c *control) decide() {
+	now := time.Now()
+	fresh := route.Blind
+	if !c.snap.At.IsZero() {
+		fresh = route.FreshnessOf(now.Sub(c.snap.At))
+	}
+	probes := c.monitor.Health()
+	next, events := route.Build(c.table, route.Input{
+		Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes,
+	})
+	c.table = next
+	// Publish before anything else: a fence is urgent, a log line is not.
+	if c.shown == nil || !c.shown.Same(next) {
+		c.shown = next
+		c.publish(next)
+	}
+	c.monitor.Watch(targets(next, &c.snap.Topology, now))
+	c.tell(next, events)
+	if !c.snap.At.IsZero() && probed(next, probes) {
+		c.sayReady.Do(func() { close(c.ready) })
+	}
+}
+
+// targets says whom to probe, and how closely.
+func targets(t *route.Table, topo *route.Topology, now time.Time) []health.Target {
+	urgent := route.Urgent(t, topo, now)
+	list := make([]health.Target, 0, len(t.Nodes))
+	for _, n := range t.Nodes {
+		target := health.Target{Name: n.Name, Addr: n.Addr, Pace: health.Steady}
+		switch {
+		case slices.Contains(urgent, n.Name):
+			target.Pace = health.Urgent
+		case n == t.Primary:
+			target.Pace = health.Leader
+		}
+		list = append(list, target)
+	}
+	return list
+}
+
+// probed reports whether every node has been asked at least once.
+func probed(t *route.Table, probes route.Health) bool {
+	for _, n := range t.Nodes {
+		if probes[n.Name].LastCheck.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
+// tell logs each decision and keeps it for operators.
+func (c *control) tell(t *route.Table, events []route.Event) {
+	if len(events) == 0 {
+		return
+	}
+	c.mu.Lock()
+	c.events = append(c.events, events...)
+	if extra := len(c.events) - maxEvents; extra > 0 {
+		c.events = slices.Delete(c.events, 0, extra)
+	}
+	c.mu.Unlock()
+	for _, ev := range events {
+		fields := []zap.Field{zap.String("reason", ev.Reason), zap.Uint64("epoch", ev.Epoch)}
+		if n := t.Lookup(ev.Node); n != nil {
+			fields = append(fields, zap.Stringer("server", n))
+		} else if ev.Node != "" {
+			fields = append(fields, zap.String("server", ev.Node))
+		}
+		if ev.Took > 0 {
+			fields = append(fields, zap.Duration("took", ev.Took))
+		}
+		if needsEyes(ev.Kind) {
+			c.log.Warn(ev.Kind.String(), fields...)
+			continue
+		}
+		c.log.Info(ev.Kind.String(), fields...)
+	}
+}
+
+// needsEyes reports that somebody may have to act.
+func needsEyes(k route.EventKind) bool {
+	return k == route.PrimaryLost || k == route.PrimaryFenced || k == route.ReplicaOut || k == route.AlarmRaised
+}
