@@ -1,0 +1,104 @@
+package dial
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// Keepalive of every connection: a peer that vanished while the connection is
+// idle is found after 10 s + 3 probes of 3 s.
+const (
+	keepAliveIdle     = 10 * time.Second
+	keepAliveInterval = 3 * time.Second
+	keepAliveCount    = 3
+)
+
+// userTimeout is TCP_USER_TIMEOUT: how long data that was sent may stay without
+// an acknowledgement.
+const userTimeout = 60 * time.Second
+
+// Config says where to connect and as whom. Login does not change it, so that
+// one Config serves many logins.
+type Config struct {
+	// Network is "tcp" or "unix", Address host:port or the path of the socket.
+	Network string
+	Address string
+
+	User string
+	// Database may be empty: the server takes the user's name.
+	Database string
+	// Params are further parameters of the startup packet.
+	Params     []wire.Param
+	Credential auth.Credential
+
+	// KeyCache spares repeated SCRAM derivations; nil for none.
+	KeyCache *auth.KeyCache
+	// MinIterations is the least SCRAM iteration count accepted from the server;
+	// 0 means auth.DefaultMinIterations.
+	MinIterations int
+	// DialFunc opens the connection; nil means a plain net.Dialer.
+	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+	// Rand is the source of nonces; nil means crypto/rand.
+	Rand io.Reader
+}
+
+// connect opens the connection and sets its socket options.
+func connect(ctx context.Context, cfg *Config) (net.Conn, error) {
+	open := cfg.DialFunc
+	if open == nil {
+		// The options are set below, for connections of a DialFunc too.
+		open = (&net.Dialer{KeepAlive: -1}).DialContext
+	}
+	conn, err := open(ctx, cfg.Network, cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return conn, nil
+	}
+	if err := setOptions(tcp); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func setOptions(tcp *net.TCPConn) error {
+	// Go's default already; said because queries are small and wait for answers.
+	if err := tcp.SetNoDelay(true); err != nil {
+		return err
+	}
+	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true,
+		Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount})
+	if err != nil {
+		return err
+	}
+	return setUserTimeout(tcp)
+}
+
+// aLongTimeAgo is a deadline that has passed on every clock.
+func aLongTimeAgo() time.Time { return time.Unix(1, 0) }
+
+// interruptible makes reads and writes on conn fail as soon as ctx ends. The
+// returned function undoes that and must be called before conn is used again;
+// when it returns, nothing of this touches conn any more.
+func interruptible(ctx context.Context, conn net.Conn) (release func()) {
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(fired)
+		// Fails only on a closed connection, whose reads fail anyway.
+		_ = conn.SetDeadline(aLongTimeAgo())
+	})
+	return func() {
+		if !stop() {
+			<-fired
+			_ = conn.SetDeadline(time.Time{})
+		}
+	}
+}

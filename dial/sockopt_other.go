@@ -1,0 +1,11 @@
+//go:build !linux
+
+package dial
+
+import "net"
+
+// setUserTimeout does nothing: the option is Linux's.
+func setUserTimeout(*net.TCPConn) error { return nil }
+
+// duplicate is for the event loops, which are Linux only.
+func duplicate(net.Conn) (int, error) { return -1, errNoSocket }
