@@ -20,7 +20,7 @@ type Input struct {
 // cannot fence.
 func Build(prev *Table, in Input) (*Table, []Event) {
 	if prev == nil {
-		prev = &Table{memo: memo{lostAt: in.Now, clusterID: in.Topology.ClusterID}}
+		prev = &Table{memo: memo{lostAt: in.Now}}
 	}
 	b := &builder{prev: prev, in: &in, next: &Table{Epoch: prev.Epoch, Freshness: in.Freshness, memo: prev.memo}}
 	b.noteFreshness()
@@ -31,7 +31,7 @@ func Build(prev *Table, in Input) (*Table, []Event) {
 	b.placePrimary()
 	b.chooseReplicas()
 	b.noteAlarms()
-	b.next.memo.clusterID = in.Topology.ClusterID
+	b.noteStore()
 	return b.next, b.events
 }
 
@@ -116,12 +116,28 @@ func (b *builder) fenceReason(held string) string {
 		// Patroni neither demotes nor elects in pause; stopping it lets the key
 		// expire while PostgreSQL goes on.
 		return ""
-	case topo.Empty() && topo.ClusterID != b.prev.memo.clusterID:
-		// Another store that knows nothing says nothing: fail static.
+	case b.strangeStore():
+		// A store that knows nothing says nothing: fail static.
 		b.alarm("etcd was replaced by a store without this cluster's keys")
 		return ""
 	default:
 		return "leader key deleted"
+	}
+}
+
+// strangeStore reports that the keys are missing because this is not the store
+// that had them: another cluster id, or a revision from before.
+func (b *builder) strangeStore() bool {
+	topo, m := &b.in.Topology, &b.prev.memo
+	return topo.Empty() && (m.strange || topo.ClusterID != m.clusterID || topo.Revision < m.revision)
+}
+
+// noteStore remembers the store that has the cluster's keys.
+func (b *builder) noteStore() {
+	topo, m := &b.in.Topology, &b.next.memo
+	m.strange = b.strangeStore()
+	if !topo.Empty() {
+		m.clusterID, m.revision = topo.ClusterID, topo.Revision
 	}
 }
 

@@ -39,7 +39,9 @@ type memo struct {
 	leader      string    // value of the leader key
 	leaderSince time.Time // when leader was first seen with this value
 	lostAt      time.Time // since when there is no primary
-	clusterID   uint64
+	clusterID   uint64    // of the store that last had our keys
+	revision    int64     // of our keys then
+	strange     bool      // the store in use is not that one, and has no keys of ours
 }
 
 // identity is what must be equal for a primary to be the same primary.
