@@ -25,6 +25,8 @@ type Postgres struct {
 	Addr, Host string
 	// DataDir is its data directory. It goes with the lab.
 	DataDir string
+	// SocketDir is where its Unix socket is.
+	SocketDir string
 
 	slot *slot
 }
@@ -64,10 +66,11 @@ func StartPostgres(ctx context.Context, opt PostgresOptions) (*Postgres, error) 
 // postgres describes the server of node n.
 func (s *slot) postgres(name string, n int) *Postgres {
 	pg := &Postgres{
-		Host:    s.host(n),
-		Addr:    net.JoinHostPort(s.host(n), strconv.Itoa(postgresPort)),
-		DataDir: filepath.Join(s.dir, name+"-data"),
-		slot:    s,
+		Host:      s.host(n),
+		Addr:      net.JoinHostPort(s.host(n), strconv.Itoa(postgresPort)),
+		DataDir:   filepath.Join(s.dir, name+"-data"),
+		SocketDir: filepath.Join(s.dir, name+"-run"),
+		slot:      s,
 	}
 	pg.Process = &Process{
 		Name:    name,
@@ -80,12 +83,15 @@ func (s *slot) postgres(name string, n int) *Postgres {
 
 // prepare makes the data directory and its configuration.
 func (pg *Postgres) prepare(ctx context.Context, opt PostgresOptions) error {
+	if err := pg.slot.account.mkdir(pg.SocketDir); err != nil {
+		return err
+	}
 	if err := pg.slot.copyTemplate(ctx, pg.DataDir); err != nil {
 		return err
 	}
 	parameters := baseParameters(opt.Parameters)
 	parameters["listen_addresses"] = pg.Host
-	parameters["unix_socket_directories"] = pg.slot.dir
+	parameters["unix_socket_directories"] = pg.SocketDir
 	var conf strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(parameters)) {
 		fmt.Fprintf(&conf, "%s = %s\n", name, quoteConf(parameters[name]))
@@ -100,7 +106,9 @@ func (pg *Postgres) prepare(ctx context.Context, opt PostgresOptions) error {
 // Stop kills a lone server at once and removes all that it had. A node's server
 // is stopped by its cluster.
 func (pg *Postgres) Stop() error {
-	return pg.slot.release()
+	err := pg.slot.release()
+	pg.reaped()
+	return err
 }
 
 // lockFile reads postmaster.pid, a line for each fact; see PostgreSQL's source,

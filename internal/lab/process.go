@@ -13,9 +13,13 @@ import (
 	"time"
 )
 
-// pollEvery is the pace of all waiting for a state that announces itself to
-// nobody: a file, an answer, the end of a process that is not our child.
-const pollEvery = 20 * time.Millisecond
+// processPace is the pace of waiting for what announces itself to nobody: a
+// file, an answer, the end of a process that is not our child.
+const processPace = 20 * time.Millisecond
+
+// stopTimeout is how long a signalled process may take to stop or to end: it
+// does so at once, but for one that waits for the disk.
+const stopTimeout = 10 * time.Second
 
 // errNotRunning says that there is no process to act on.
 var errNotRunning = errors.New("not running")
@@ -70,12 +74,27 @@ func (p *Process) Kill() error {
 	if err := signalTree(pid, syscall.SIGKILL); err != nil {
 		return fmt.Errorf("%s: kill: %w", p.Name, err)
 	}
-	return p.waitGone(context.Background(), all)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return p.waitGone(ctx, all)
 }
 
-// Freeze stops the part and all that it has forked (SIGSTOP): its sockets stay
-// open, the kernel goes on acknowledging, and nobody answers.
-func (p *Process) Freeze() error { return p.signalAll(syscall.SIGSTOP) }
+// Freeze stops the part and all that it has forked (SIGSTOP), and returns when
+// none of them runs: its sockets stay open, the kernel goes on acknowledging,
+// and nobody answers.
+func (p *Process) Freeze() error {
+	pid := p.PID()
+	if err := p.signalAll(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := poll(ctx, processPace, func(context.Context) error { return allStopped(pid) })
+	if err != nil {
+		return fmt.Errorf("%s: freeze: %w", p.Name, err)
+	}
+	return nil
+}
 
 // Thaw lets a frozen part go on.
 func (p *Process) Thaw() error { return p.signalAll(syscall.SIGCONT) }
@@ -118,7 +137,7 @@ func (p *Process) waitGone(ctx context.Context, pids []int) error {
 	p.mu.Lock()
 	gone := p.gone
 	p.mu.Unlock()
-	err := poll(ctx, func(context.Context) error {
+	err := poll(ctx, processPace, func(context.Context) error {
 		for _, pid := range pids {
 			if living(pid) {
 				return fmt.Errorf("process %d still runs", pid)
@@ -159,7 +178,7 @@ func (p *Process) Restart(ctx context.Context) error {
 // WaitReady waits until the part works. It ends early, with the tail of the
 // part's log, when a part that we started has ended.
 func (p *Process) WaitReady(ctx context.Context) error {
-	err := poll(ctx, func(ctx context.Context) error {
+	err := poll(ctx, processPace, func(ctx context.Context) error {
 		err := p.ready(ctx)
 		if err != nil && p.command != nil && !p.Running() {
 			return fatal{fmt.Errorf("ended: %w", err)}
@@ -202,6 +221,16 @@ func reap(cmd *exec.Cmd, gone chan struct{}) {
 	cmd.Wait() // how it ended is in its log
 }
 
+// reaped waits until a killed child has been waited for.
+func (p *Process) reaped() {
+	p.mu.Lock()
+	gone := p.gone
+	p.mu.Unlock()
+	if gone != nil {
+		<-gone
+	}
+}
+
 // Log returns the last lines of what the part has written.
 func (p *Process) Log(lines int) string {
 	text, err := os.ReadFile(p.logPath)
@@ -215,9 +244,9 @@ func (p *Process) Log(lines int) string {
 // fatal marks an error that more waiting will not cure.
 type fatal struct{ error }
 
-// poll calls try until it returns nil or a fatal error, or ctx ends; then it
-// returns try's last error.
-func poll(ctx context.Context, try func(context.Context) error) error {
+// poll calls try, with a pause in between, until it returns nil or a fatal
+// error, or ctx ends; then it returns try's last error.
+func poll(ctx context.Context, pace time.Duration, try func(context.Context) error) error {
 	for {
 		err := try(ctx)
 		if err == nil {
@@ -226,7 +255,7 @@ func poll(ctx context.Context, try func(context.Context) error) error {
 		if end, ok := errors.AsType[fatal](err); ok {
 			return end.error
 		}
-		if ctxErr := pause(ctx, pollEvery); ctxErr != nil {
+		if ctxErr := pause(ctx, pace); ctxErr != nil {
 			return fmt.Errorf("%w: %w", ctxErr, err)
 		}
 	}

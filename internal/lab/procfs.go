@@ -3,6 +3,7 @@ package lab
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -77,6 +78,16 @@ func signalTree(pid int, sig syscall.Signal) error {
 			if err := syscall.Kill(p, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// allStopped names a process of the tree that SIGSTOP has not yet reached.
+func allStopped(pid int) error {
+	for _, p := range tree(pid) {
+		if s, ok := readStat(p); ok && s.state != 'T' && s.state != 't' && s.state != 'Z' {
+			return fmt.Errorf("process %d is in state %c", p, s.state)
 		}
 	}
 	return nil

@@ -19,7 +19,7 @@ done
 
 # A killed postmaster leaves its System V segment, which the data directory's
 # lock file names: line 7 is key and id.
-find "$dir" -name postmaster.pid -exec sed -n '7s/.* //p' {} + 2>/dev/null |
+find "$dir" -name postmaster.pid -exec sed -s -n '7s/.* //p' {} + 2>/dev/null |
 	while read -r id; do ipcrm -m "$id" 2>/dev/null; done
 
 rm -rf "$dir"

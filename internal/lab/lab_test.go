@@ -1,0 +1,124 @@
+package lab
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// One cluster for all that can be done to it in turn: a start takes seconds.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	c := StartT(t, Options{Nodes: 3, Log: t.Output()})
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("three nodes were up in %v, want less than 30s", took)
+	} else {
+		t.Logf("three nodes were up in %v", took)
+	}
+	for _, step := range []struct {
+		name string
+		test func(*testing.T, *Cluster)
+	}{
+		{"the first node leads", firstLeads},
+		{"switchover", switchover},
+		{"killed PostgreSQL comes back", killedPostgres},
+		{"frozen node thaws", frozenNode},
+		{"killed node rejoins", killedNode},
+		{"etcd restarts", etcdRestarts},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.test(t, c) }) {
+			break // the next step starts from a whole cluster
+		}
+	}
+}
+
+func firstLeads(t *testing.T, c *Cluster) {
+	leader, err := c.Leader(t.Context())
+	if err != nil || leader.Name != "n1" {
+		t.Fatalf("leader is %v, %v, want n1", leader, err)
+	}
+	if _, err := leader.Postgres.SQL(t.Context(), AppDatabase, "CREATE TABLE notes(text text)"); err != nil {
+		t.Error(err)
+	}
+	verifier, err := leader.Postgres.Verifier(t.Context(), AppUser)
+	if err != nil || !strings.HasPrefix(verifier, "SCRAM-SHA-256$4096:") {
+		t.Errorf("verifier of %s is %q, %v", AppUser, verifier, err)
+	}
+}
+
+func switchover(t *testing.T, c *Cluster) {
+	if err := c.Switchover(t.Context(), "n2"); err != nil {
+		t.Fatal(err)
+	}
+	if leader, err := c.Leader(t.Context()); err != nil || leader.Name != "n2" {
+		t.Errorf("leader is %v, %v, want n2", leader, err)
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func killedPostgres(t *testing.T, c *Cluster) {
+	pg := c.Node("n3").Postgres
+	before := tree(pg.PID())
+	if err := pg.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range before {
+		if living(pid) {
+			t.Errorf("process %d of the killed server lives", pid)
+		}
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func frozenNode(t *testing.T, c *Cluster) {
+	node := c.Node("n3")
+	if err := node.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	all := append(tree(node.Patroni.PID()), tree(node.Postgres.PID())...)
+	for _, pid := range all {
+		if s, _ := readStat(pid); s.state != 'T' {
+			t.Errorf("process %d of the frozen node is in state %c, want T", pid, s.state)
+		}
+	}
+	if len(all) < 4 {
+		t.Errorf("the frozen node has processes %v: too few", all)
+	}
+	if err := node.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func killedNode(t *testing.T, c *Cluster) {
+	node := c.Node("n1")
+	if err := node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if node.Patroni.Running() || node.Postgres.Running() {
+		t.Error("the killed node runs")
+	}
+	// Patroni did not say goodbye, so etcd has the member until its lease ends.
+	if err := node.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func etcdRestarts(t *testing.T, c *Cluster) {
+	if err := c.Etcd[0].Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
