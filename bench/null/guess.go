@@ -15,6 +15,7 @@ var guesses = []struct {
 }{
 	{"not pg_is_in_recovery()", oidBool, "t"},
 	{"pg_is_in_recovery()", oidBool, "f"},
+	{"pg_wal_lsn_diff", oidInt8, "16777216"},
 	{"pg_last_", oidText, ""},
 	{"pg_control_system", oidInt8, SystemID},
 	{"system_identifier", oidInt8, SystemID},
@@ -36,27 +37,32 @@ var guesses = []struct {
 	{"current_database", oidText, "postgres"},
 }
 
-// guess is the column that a select item becomes: a literal becomes itself,
-// what is known its usual value, anything else the number 1.
-func guess(item string) field {
-	lower := strings.ToLower(strings.TrimSpace(item))
-	if text, ok := strings.CutPrefix(lower, "'"); ok {
+// guess is the column that an item of a select list becomes: a literal becomes
+// itself, what is known its usual value, anything else the number 1. An alias
+// that the FROM clause makes is looked up there.
+func guess(item, sql string) field {
+	item = normal(item)
+	if text, ok := strings.CutPrefix(item, "'"); ok {
 		text, _, _ = strings.Cut(text, "'")
 		return field{name: "?column?", oid: oidText, text: text}
 	}
-	if lower == "null" {
+	if item == "null" {
 		return field{name: "?column?", oid: oidText, null: true}
 	}
-	if _, err := strconv.ParseInt(lower, 10, 32); err == nil {
-		return field{name: "?column?", oid: oidInt4, text: lower}
+	if _, err := strconv.ParseInt(item, 10, 32); err == nil {
+		return field{name: "?column?", oid: oidInt4, text: item}
 	}
 	for _, g := range guesses {
-		if strings.Contains(lower, g.needle) {
-			text := g.text
-			return field{name: "guess", oid: g.oid, text: text, null: text == ""}
+		if strings.Contains(item, g.needle) || strings.Contains(normal(sql), g.needle+" as "+item+")") {
+			return field{name: "guess", oid: g.oid, text: g.text, null: g.text == ""}
 		}
 	}
 	return field{name: "?column?", oid: oidInt4, text: "1"}
+}
+
+// normal is SQL as the needles are written.
+func normal(sql string) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(sql)), "pg_catalog.", "")
 }
 
 // selectList splits what stands between SELECT and a FROM outside parentheses

@@ -115,9 +115,10 @@ func TestHealthProbeFindsAHealthyPrimary(t *testing.T) {
 		system   int64
 		timeline string
 	)
-	err := c.QueryRow(context.Background(), `SELECT pg_is_in_recovery(),
-		(SELECT system_identifier FROM pg_control_system()),
-		substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`).Scan(&recovery, &system, &timeline)
+	err := c.QueryRow(context.Background(), `SELECT r,
+		(SELECT system_identifier FROM pg_catalog.pg_control_system()),
+		CASE WHEN r THEN '' ELSE pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8) END
+		FROM (SELECT pg_catalog.pg_is_in_recovery() AS r) AS s`).Scan(&recovery, &system, &timeline)
 	if err != nil || recovery || system != 7300000000000000001 || timeline != "00000001" {
 		t.Errorf("probe = %v %v %v, %v; want false %s 00000001", recovery, system, timeline, err, SystemID)
 	}

@@ -84,7 +84,7 @@ func selectReply(sql string) *reply {
 	}
 	r := &reply{tag: "SELECT 1", rows: 1, fields: []field{}}
 	for _, item := range selectList(sql) {
-		r.fields = append(r.fields, guess(item))
+		r.fields = append(r.fields, guess(item, sql))
 	}
 	return r.encode()
 }
