@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -37,6 +38,8 @@ type slot struct {
 	lock  *os.File  // flock; the watchdog holds it too, until the slot is clear
 	alive *os.File  // its closing, by release or by our death, wakes the watchdog
 	guard *exec.Cmd // the watchdog
+
+	released sync.Once
 }
 
 // takeSlot locks the first free slot, clears what an earlier owner may have
@@ -147,10 +150,13 @@ func (s *slot) watch() *exec.Cmd {
 }
 
 // release kills all processes of the slot, removes its files and gives it back.
-func (s *slot) release() error {
-	s.alive.Close()
-	err := s.guard.Wait()
-	s.lock.Close()
+// A second call does nothing.
+func (s *slot) release() (err error) {
+	s.released.Do(func() {
+		s.alive.Close()
+		err = s.guard.Wait()
+		s.lock.Close()
+	})
 	if err != nil {
 		return fmt.Errorf("lab: slot %d: clear: %w", s.number, err)
 	}
