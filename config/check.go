@@ -54,58 +54,76 @@ func keepSpan(text string) (time.Duration, error) {
 
 // check applies the rules that look at more than one key.
 func (r *reader) check(c *Config) {
-	r.checkAuth(c)
+	r.checkCluster(c)
 	r.checkListen(c)
-	r.checkProbe(c)
-	if _, ok := c.Databases[AnyDatabase]; !ok {
-		c.Databases[AnyDatabase] = c.databaseDefaults()
-	}
-	if d := c.Databases[AnyDatabase]; d.DBName != "" && r.given("databases.*.dbname") {
-		r.faultAt("databases.*.dbname", "would send every unnamed database to %q", d.DBName)
-	}
-	for _, name := range []string{"pgbouncer", "pgvip"} {
-		if r.given(join("databases", name)) {
-			r.faultAt(join("databases", name), "is the name of the operators' console")
-		}
-	}
+	r.checkAuth(c)
+	r.checkDatabases(c)
+}
+
+func (r *reader) checkCluster(c *Config) {
+	r.checkFilled("etcd.hosts", c.Etcd.Hosts)
 	if c.Etcd.Password.IsSet() && c.Etcd.Username == "" {
-		r.faultAt("etcd", "has a password and no username")
+		r.faultAt("etcd.username", "is required with a password")
+	}
+	p := c.Probe
+	switch {
+	case p.FastInter <= p.Inter:
+	case r.given("probe.fastinter"):
+		r.faultAt("probe.fastinter", "must not be longer than inter, %s, is %s", short(p.Inter), short(p.FastInter))
+	default:
+		r.faultAt("probe.inter", "must not be shorter than fastinter, %s, is %s", short(p.FastInter), short(p.Inter))
+	}
+}
+
+// checkFilled wants an address in a list that the file gives, unless all that
+// stood there has been found faulty.
+func (r *reader) checkFilled(path string, list []Address) {
+	if len(list) == 0 && r.given(path) && !r.faulty(path) {
+		r.faultAt(path, "must have at least one address")
+	}
+}
+
+func (r *reader) checkListen(c *Config) {
+	l := c.Listen
+	r.checkFilled("listen.primary", l.Primary)
+	if longest := sunPath - len("/.s.PGSQL.65535"); len(l.UnixSocketDir) >= longest {
+		r.faultAt("listen.unix_socket_dir", "must be shorter than %d bytes, is %d", longest, len(l.UnixSocketDir))
+	}
+	taken := map[Address]string{}
+	r.checkTaken(taken, "listen.primary", l.Primary)
+	r.checkTaken(taken, "listen.replicas", l.Replicas)
+}
+
+// checkTaken adds the addresses of a role to those that are taken.
+func (r *reader) checkTaken(taken map[Address]string, path string, list []Address) {
+	for _, a := range list {
+		// Port 0 asks the kernel for a free one, as often as one likes.
+		if other, ok := taken[a]; ok && a.Port != 0 {
+			r.faultAt(path, "has %s, which %s has already", a, other)
+		}
+		taken[a] = path
 	}
 }
 
 func (r *reader) checkAuth(c *Config) {
 	c.AuthFile = r.resolve(c.AuthFile)
-	if c.AuthFile == "" && c.AuthType != AuthTrust && !r.given("auth_file") {
-		r.fault(start, "auth_file", "is required with auth_type %s", c.AuthType)
+	if c.AuthFile == "" && c.AuthType != AuthTrust {
+		r.faultAt("auth_file", "is required with auth_type %s", c.AuthType)
 	}
 }
 
-func (r *reader) checkListen(c *Config) {
-	if len(c.Listen.Primary) == 0 && r.given("listen.primary") && !r.faulty("listen.primary") {
-		r.faultAt("listen.primary", "must have at least one address")
+func (r *reader) checkDatabases(c *Config) {
+	fallback, ok := c.Databases[AnyDatabase]
+	if !ok {
+		c.Databases[AnyDatabase] = c.databaseDefaults()
 	}
-	taken := map[Address]string{}
-	for _, role := range []struct {
-		path      string
-		addresses []Address
-	}{{"listen.primary", c.Listen.Primary}, {"listen.replicas", c.Listen.Replicas}} {
-		for _, a := range role.addresses {
-			// Port 0 asks the kernel for a free one, as often as one likes.
-			if other, ok := taken[a]; ok && a.Port != 0 {
-				r.faultAt(role.path, "has %s, which %s has already", a, other)
-			}
-			taken[a] = role.path
-			if dir := c.Listen.UnixSocketDir; len(dir)+len("/.s.PGSQL.65535") >= sunPath {
-				r.faultAt("listen.unix_socket_dir", "must be shorter than %d bytes", sunPath-len("/.s.PGSQL.65535"))
-				return
-			}
+	if fallback.DBName != "" {
+		r.faultAt("databases.*.dbname", "would send every unnamed database to %q", fallback.DBName)
+	}
+	for _, name := range []string{"pgbouncer", "pgvip"} {
+		if path := join("databases", name); r.given(path) {
+			r.faultAt(path, "is the name of the operators' console")
 		}
-	}
-}
-
-func (r *reader) checkProbe(c *Config) {
-	if p := c.Probe; p.FastInter > p.Inter {
-		r.faultAt("probe.fastinter", "must not be longer than inter, %s, is %s", short(p.Inter), short(p.FastInter))
 	}
 }
 

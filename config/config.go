@@ -212,6 +212,8 @@ func Parse(
 	r := &reader{file: name, env: env, readFile: readFile, seen: map[string]position{}}
 	c := Default()
 	c.File = name
+	// That of Default has the default pool size; check adds one with the file's.
+	delete(c.Databases, AnyDatabase)
 	root, ok := r.tree(data)
 	if ok {
 		read(r, topKeys(), c, root)

@@ -24,10 +24,10 @@ func (r *reader) unknown(e entry) {
 func nearest(path string) string {
 	section, name := split(path)
 	best, bestDistance := "", 1+max(1, len(name)/3)
-	for _, d := range describe(topKeys(), "") {
-		s, n := split(d.path)
+	for _, known := range knownPaths() {
+		s, n := split(known)
 		if n == name {
-			return d.path
+			return known
 		}
 		if !sameSection(s, section) {
 			continue
@@ -39,20 +39,33 @@ func nearest(path string) string {
 	return best
 }
 
+// knownPaths lists every key and every section.
+func knownPaths() []string {
+	var paths []string
+	for _, d := range describe(topKeys(), "") {
+		for p := d.path; p != ""; p, _ = split(p) {
+			if _, last := split(p); last != "*" && !slices.Contains(paths, p) {
+				paths = append(paths, p)
+			}
+		}
+	}
+	return paths
+}
+
 // split parts a path into its section and the last key.
 func split(path string) (section, name string) {
 	i := strings.LastIndexByte(path, '.')
 	return path[:max(i, 0)], path[i+1:]
 }
 
-// sameSection compares the section of a described key with that of a real one;
+// sameSection compares the section of a described key with one of a file;
 // "databases.*" stands for every database.
-func sameSection(described, real string) bool {
-	group, any := strings.CutSuffix(described, ".*")
-	if !any {
-		return described == real
+func sameSection(described, section string) bool {
+	group, overrides := strings.CutSuffix(described, ".*")
+	if !overrides {
+		return described == section
 	}
-	return strings.HasPrefix(real, group+".")
+	return strings.HasPrefix(section, group+".")
 }
 
 // distance is the number of edits (insert, delete, replace, swap of neighbours)

@@ -42,14 +42,13 @@ func count(least, most int) func(string) (int, error) {
 	return func(text string) (int, error) {
 		n, err := strconv.ParseInt(text, 10, 64)
 		switch {
-		case errors.Is(err, strconv.ErrRange):
-			return 0, fmt.Errorf("must be at most %d, is %s", most, text)
-		case err != nil:
+		case err != nil && !errors.Is(err, strconv.ErrRange):
 			return 0, fmt.Errorf("must be a whole number, is %q", text)
+		// Out of range of an int64, n is the end of that range.
 		case n < int64(least):
-			return 0, fmt.Errorf("must be at least %d, is %d", least, n)
+			return 0, fmt.Errorf("must be at least %d, is %s", least, text)
 		case n > int64(most):
-			return 0, fmt.Errorf("must be at most %d, is %d", most, n)
+			return 0, fmt.Errorf("must be at most %d, is %s", most, text)
 		}
 		return int(n), nil
 	}

@@ -47,16 +47,17 @@ type described struct {
 	required  bool
 }
 
-// describe lists the keys of a table, those of sections included.
+// describe lists the keys of a table, those of sections included, each below
+// the prefix, which is "" or ends in a dot.
 func describe[S any](table []setting[S], prefix string) []described {
 	var all []described
 	for _, s := range table {
 		if s.inner == nil {
-			all = append(all, described{join(prefix, s.name), s.def, s.required})
+			all = append(all, described{prefix + s.name, s.def, s.required})
 			continue
 		}
 		for _, d := range s.inner() {
-			d.path = join(join(prefix, s.name), d.path)
+			d.path = prefix + s.name + "." + d.path
 			all = append(all, d)
 		}
 	}
@@ -109,7 +110,7 @@ func named[S, T any](
 ) setting[S] {
 	return setting[S]{
 		name:  name,
-		inner: func() []described { return describe(table, "*") },
+		inner: func() []described { return describe(table, "*.") },
 		fill: func(r *reader, into *S, v value) {
 			if v.kind != kindMapping {
 				r.fault(v.at, v.path, "must be %s, is %s", kindMapping, v.kind)
