@@ -175,6 +175,9 @@ func (c *Conn) Held() int { return len(c.held) }
 // Peek gives the bytes kept for the handler; they are valid until the next call.
 func (c *Conn) Peek() []byte { return c.held }
 
+// Skip forgets the first n of the bytes kept for the handler.
+func (c *Conn) Skip(n int) { c.keep(c.held[n:]) }
+
 // Pause stops reading for a reason, Resume lifts it.
 func (c *Conn) Pause(why Pause) {
 	if c.paused&why == 0 {
@@ -191,6 +194,9 @@ func (c *Conn) Resume(why Pause) {
 		c.update()
 	}
 }
+
+// Paused reports whether c is not being read.
+func (c *Conn) Paused() bool { return c.paused != 0 }
 
 // Queued is the number of bytes written that the kernel has not taken yet.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }

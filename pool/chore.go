@@ -1,0 +1,226 @@
+package pool
+
+import (
+	"bytes"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/wire"
+)
+
+// choreTimeout bounds our own short statements: a reset or a check that hangs
+// costs the server, not the client.
+const choreTimeout = 10 * time.Second
+
+// chore is what we are doing on a server between or within loans.
+type chore uint8
+
+const (
+	noChore   chore = iota
+	checking        // server_check_query
+	setting         // the parameters of the client that is to have it
+	cleaning        // server_reset_query
+	restoring       // the client's parameters after its own RESET or DISCARD
+)
+
+// ask sends statements of our own, each as a Query, in one write. Their replies
+// are swallowed; choreReady comes with each ReadyForQuery.
+func (s *Server) ask(c chore, statements ...string) {
+	s.chore = c
+	var b []byte
+	for _, sql := range statements {
+		b = appendQuery(b, sql)
+		s.replies.Sent('Q', wire.Swallow)
+	}
+	s.conn.Write(b)
+	s.choreTimer.Stop()
+	s.choreTimer = s.pool.loop.After(choreTimeout, func() {
+		s.fail("no answer to our own statement")
+	})
+}
+
+func appendQuery(b []byte, sql string) []byte {
+	n := len(sql) + 5
+	b = append(b, 'Q', byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	b = append(b, sql...)
+	return append(b, 0)
+}
+
+// prepare makes the server fit for a waiter and then lends it: checked if it
+// was idle for long, with the parameters of the client.
+func (s *Server) prepare(w *Waiter) {
+	w.server = s
+	s.waiter, s.borrower = w, w.borrower
+	s.state = settling
+	set := s.pool.set.settings
+	if set.ServerCheck && s.pool.loop.Now().Sub(s.lastUse) > set.ServerCheckDelay {
+		s.ask(checking, set.ServerCheckQuery)
+		return
+	}
+	s.applySettings()
+}
+
+func (s *Server) applySettings() {
+	if q := settingsQuery(s.borrower.Settings()); q != "" {
+		s.used = true
+		s.ask(setting, q)
+		return
+	}
+	s.lend()
+}
+
+// lend hands the server to its borrower.
+func (s *Server) lend() {
+	s.chore = noChore
+	s.state = lent
+	s.forgetWaiter()
+	s.seen = append(s.seen[:0], s.borrower.Reported()...)
+	s.tellParameters()
+	s.borrower.Lent(s)
+}
+
+// forgetWaiter ends the claim of the client that the server was prepared for.
+func (s *Server) forgetWaiter() {
+	if s.waiter != nil {
+		s.pool.recycle(s.waiter)
+		s.waiter = nil
+	}
+}
+
+// abandon takes the server back from a client that left before it was lent.
+func (s *Server) abandon() {
+	s.forgetWaiter()
+	s.borrower = nil
+	s.state = draining // the chore's ReadyForQuery leads on to the reset
+}
+
+// reset cleans a server whose session has ended. It is lent again only after
+// the last statement's ReadyForQuery, and never while a cancel request that
+// was meant for the old client may still reach it.
+func (s *Server) reset() {
+	if s.pool.params != nil {
+		s.terminate("made for one client")
+		s.pool.set.drop(s.pool)
+		return
+	}
+	if !s.used {
+		s.finishReset()
+		return
+	}
+	s.state = resetting
+	if s.cancels > 0 {
+		return // cancelled resumes
+	}
+	var statements []string
+	if s.replies.Status() != 'I' {
+		statements = append(statements, "ROLLBACK")
+	}
+	if q := s.pool.set.settings.ServerResetQuery; q != "" {
+		statements = append(statements, q)
+	}
+	if len(statements) == 0 {
+		s.finishReset()
+		return
+	}
+	s.ask(cleaning, statements...)
+}
+
+func (s *Server) finishReset() {
+	s.chore = noChore
+	if !s.replies.Free() {
+		s.terminate("not clean after its session")
+		s.pool.fill()
+		return
+	}
+	s.used = false
+	s.pool.returned(s)
+}
+
+// choreReady goes on after one of our own statements.
+func (s *Server) choreReady() {
+	if s.replies.Outstanding() > 0 {
+		return // ROLLBACK was answered, the reset follows
+	}
+	s.choreTimer.Stop()
+	if s.state == draining {
+		s.reset()
+		return
+	}
+	switch s.chore {
+	case checking:
+		s.applySettings()
+	case setting:
+		s.lend()
+	case cleaning:
+		s.finishReset()
+	case restoring:
+		s.restored()
+	default:
+		panic("BUG: an answer to no chore")
+	}
+}
+
+// choreFailed handles the error of one of our own statements.
+func (s *Server) choreFailed(message []byte) {
+	e := wire.ParseError(message[wire.HeaderSize:])
+	if e.Fatal() {
+		return // the end of the connection follows
+	}
+	switch s.chore {
+	case setting, restoring:
+		// The client's own mistake, as at a login that names a bad value; the
+		// server is none the worse for it.
+		s.refuseSettings(e)
+	default:
+		s.pool.log.Warn("statement of our own failed", zap.String("code", e.Code), zap.String("message", e.Message))
+		s.fail("our own statement failed: " + e.Message)
+	}
+}
+
+func (s *Server) refuseSettings(e *wire.Error) {
+	b, was := s.borrower, s.state
+	e.Raw = nil
+	e.Severity = wire.SeverityFatal
+	s.borrower = nil
+	s.forgetWaiter()
+	s.holding = false
+	s.state = draining // the ReadyForQuery leads on to the reset
+	if was == lent {
+		b.Reply(s, e.Append(nil))
+		b.Lost(s, LossTold)
+		return
+	}
+	b.Refused(e)
+}
+
+// gotComplete watches for the client's own RESET and DISCARD ALL, which take
+// away the parameters that its startup packet asked for.
+func (s *Server) gotComplete(message []byte) {
+	if s.state != lent || len(message) > 32 {
+		return
+	}
+	switch string(bytes.TrimSuffix(message[wire.HeaderSize:], []byte{0})) {
+	case "RESET", "DISCARD ALL":
+		if len(s.borrower.Settings()) > 0 {
+			s.holding = true
+		}
+	}
+}
+
+// restore gives the client back the parameters of its startup packet.
+func (s *Server) restore() {
+	if s.replies.Status() == 'E' {
+		s.restored() // nothing can be set in a failed transaction
+		return
+	}
+	s.ask(restoring, settingsQuery(s.borrower.Settings()))
+}
+
+func (s *Server) restored() {
+	s.chore = noChore
+	s.holding = false
+	s.tellParameters()
+	s.passOn(wire.AppendReadyForQuery(nil, s.replies.Status()))
+	s.settle()
+}

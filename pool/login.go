@@ -1,0 +1,143 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// retryPause is the least time between two rounds of logins after one failed
+// because the server was not there; jitter keeps many pools from knocking at
+// the same moment.
+const retryPause = 100 * time.Millisecond
+
+// fill starts as many logins as there are waiters without one, within the
+// pool's size.
+func (p *Pool) fill() {
+	if p.retired || p.retry.Pending() {
+		return
+	}
+	for p.queue.size > p.dialing && p.room() {
+		p.dialing++
+		p.set.background(func(ctx context.Context) { p.login(ctx) })
+	}
+}
+
+func (p *Pool) room() bool {
+	size := p.database.PoolSize
+	return size <= 0 || len(p.servers)+p.dialing < size
+}
+
+// login runs on a goroutine of its own.
+func (p *Pool) login(ctx context.Context) {
+	conn, err := p.set.Login(ctx, p.key, p.role, p.params)
+	if posted := p.loop.Post(func() { p.loggedIn(conn, err) }); posted != nil && conn != nil {
+		conn.Close()
+	}
+}
+
+func (p *Pool) loggedIn(conn *dial.Conn, err error) {
+	p.dialing--
+	if err != nil {
+		p.loginFailed(err)
+		return
+	}
+	p.adopt(conn)
+}
+
+// Offer gives the pool a connection that was logged in for another reason, with
+// neutral parameters. The pool takes it if there is room.
+func (p *Pool) Offer(conn *dial.Conn) {
+	if p.retired || !p.room() {
+		p.set.background(func(context.Context) { conn.Close() })
+		return
+	}
+	p.adopt(conn)
+}
+
+// adopt makes a logged-in connection a server of this pool.
+func (p *Pool) adopt(conn *dial.Conn) {
+	s := &Server{
+		pool:     p,
+		created:  p.loop.Now(),
+		reported: append([]wire.Param(nil), conn.Parameters()...),
+		frames:   wire.NewBackendFramer(),
+		state:    idle,
+	}
+	s.pid, s.key = conn.BackendKey()
+	if p.params == nil {
+		p.set.loggedIn(p.key, p.role, s.reported)
+	}
+	s.replies.SetStatus('I')
+	s.lastUse = s.created
+	fd, unread, err := conn.Detach()
+	if err == nil {
+		err = p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread)
+	}
+	if err != nil {
+		p.log.Warn("server connection could not be taken over", zap.Error(err))
+		p.retryLater(retryPause)
+		return
+	}
+	p.servers[s] = struct{}{}
+	p.set.counters.ServerLogins.Add(1)
+	p.returned(s)
+}
+
+// loginFailed decides between telling the waiters and trying again. What every
+// client of this pool would be told by PostgreSQL itself ends their wait; what
+// may pass does not.
+func (p *Pool) loginFailed(err error) {
+	p.set.counters.LoginFailures.Add(1)
+	var fatal *wire.Error
+	if errors.As(err, &fatal) && !Passing(fatal.Code) {
+		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
+			b := w.borrower
+			p.recycle(w)
+			b.Refused(fatal)
+		}
+		p.armQueueTimer()
+		return
+	}
+	pause := retryPause
+	if fatal != nil && fatal.Code == wire.CodeTooManyConnections {
+		// The node is full. A server that comes back serves the queue meanwhile.
+		pause = max(pause, p.set.settings.ServerLoginRetry)
+	}
+	p.log.Warn("server login failed", zap.Error(err), zap.Int("waiting", p.queue.size))
+	p.retryLater(pause)
+}
+
+func (p *Pool) retryLater(pause time.Duration) {
+	if p.retry.Pending() || p.retired {
+		return
+	}
+	p.retry = p.loop.After(pause+rand.N(pause/2), p.fill)
+}
+
+// Passing reports the SQLSTATEs of a failed login that say nothing about the
+// client: it may wait and try again.
+func Passing(code string) bool {
+	switch code {
+	case wire.CodeCannotConnectNow, wire.CodeTooManyConnections, wire.CodeAdminShutdown, "57P02":
+		return true
+	}
+	return false
+}
+
+// noteFatal logs what a server said when it closed.
+func (p *Pool) noteFatal(s *Server, message []byte) {
+	e := wire.ParseError(message[wire.HeaderSize:])
+	p.log.Info("server ended the connection", zap.String("code", e.Code), zap.String("message", e.Message), zap.Uint32("pid", s.pid))
+	if p.role == route.Primary {
+		p.set.observe(p.key.Node, Observation{Err: e})
+	}
+}

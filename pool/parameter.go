@@ -1,0 +1,102 @@
+package pool
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/pgvip/pgvip/wire"
+)
+
+// gotParameter notes a ParameterStatus and reports whether the client may have
+// it as it stands.
+func (s *Server) gotParameter(message []byte, action wire.Action) bool {
+	name, value, ok := splitParameter(message[wire.HeaderSize:])
+	if !ok {
+		s.fail("a malformed ParameterStatus")
+		return false
+	}
+	s.reported = setParameter(s.reported, name, value)
+	if s.state != lent || action != wire.Forward || s.holding {
+		return false // tellParameters makes up for it
+	}
+	s.seen = setParameter(s.seen, name, value)
+	return true
+}
+
+// tellParameters sends the borrower a ParameterStatus for each reported
+// parameter whose value it does not know yet.
+func (s *Server) tellParameters() {
+	var b []byte
+	for _, p := range s.reported {
+		if old, ok := lookup(s.seen, p.Name); !ok || old != p.Value {
+			b = wire.AppendParameterStatus(b, p)
+			s.seen = setParameter(s.seen, []byte(p.Name), []byte(p.Value))
+		}
+	}
+	s.passOn(b)
+}
+
+func splitParameter(body []byte) (name, value []byte, ok bool) {
+	name, rest, ok := bytes.Cut(body, []byte{0})
+	if !ok {
+		return nil, nil, false
+	}
+	value, rest, ok = bytes.Cut(rest, []byte{0})
+	return name, value, ok && len(rest) == 0
+}
+
+// setParameter allocates only when the value is a new one.
+func setParameter(params []wire.Param, name, value []byte) []wire.Param {
+	for i := range params {
+		if params[i].Name == string(name) {
+			if params[i].Value != string(value) {
+				params[i].Value = string(value)
+			}
+			return params
+		}
+	}
+	return append(params, wire.Param{Name: string(name), Value: string(value)})
+}
+
+func lookup(params []wire.Param, name string) (string, bool) {
+	for i := range params {
+		if params[i].Name == name {
+			return params[i].Value, true
+		}
+	}
+	return "", false
+}
+
+// settingsQuery is one statement that gives a session its run-time parameters.
+// set_config takes a value as the startup packet does, which SET does not for
+// lists such as search_path. It is empty when there is nothing to set.
+func settingsQuery(settings []wire.Param) string {
+	if len(settings) == 0 {
+		return ""
+	}
+	var q strings.Builder
+	q.WriteString("SELECT ")
+	for i, p := range settings {
+		if i > 0 {
+			q.WriteString(", ")
+		}
+		q.WriteString("pg_catalog.set_config(")
+		quote(&q, p.Name)
+		q.WriteString(", ")
+		quote(&q, p.Value)
+		q.WriteString(", false)")
+	}
+	return q.String()
+}
+
+// quote writes a string literal that means the same whatever
+// standard_conforming_strings is set to.
+func quote(q *strings.Builder, s string) {
+	if strings.Contains(s, `\`) {
+		q.WriteString(" E")
+		s = strings.ReplaceAll(s, `\`, `\\`)
+	}
+	q.WriteByte('\'')
+	q.WriteString(strings.ReplaceAll(s, "'", "''"))
+	q.WriteByte('\'')
+}

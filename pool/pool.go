@@ -1,0 +1,300 @@
+package pool
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// Key names a pool.
+type Key struct {
+	Node     *route.Node
+	Database string // as clients call it
+	User     string
+}
+
+// Pool lends the servers of one node, database and user. Its methods are for
+// code on its loop.
+type Pool struct {
+	// Immutable after creation.
+	set      *Set
+	loop     *loop.Loop
+	key      Key
+	role     route.Role
+	database Database
+	params   []wire.Param // of a private pool: its server logs in with them, and serves once
+	log      *zap.Logger
+
+	// Owned by the loop.
+	idle     []*Server // the last one was used last
+	servers  map[*Server]struct{}
+	queue    queue
+	spare    *Waiter // recycled waiters, linked by next
+	dialing  int
+	retry    *loop.Timer // running while logins are being held back
+	sweeper  *loop.Timer // for the idle server that expires next
+	waitTime *loop.Timer // for the oldest waiter
+	retired  bool        // the node is no longer a place to go
+}
+
+// Loop is the loop that the pool and all who borrow from it live on.
+func (p *Pool) Loop() *loop.Loop { return p.loop }
+
+// Key names the pool.
+func (p *Pool) Key() Key { return p.key }
+
+// Acquire lends a server to b. When one is at hand and fit, Lent is called
+// before Acquire returns, and the result is nil. Else the result is b's place
+// in the queue or its claim to the server that is being prepared.
+func (p *Pool) Acquire(b Borrower) *Waiter {
+	if p.retired {
+		p.loop.Post(b.Rerouted)
+		return nil
+	}
+	w := p.waiter(b)
+	if s := p.takeIdle(); s != nil {
+		s.prepare(w)
+		if s.state == lent && s.borrower == b {
+			return nil
+		}
+		return w
+	}
+	p.queue.push(w)
+	p.armQueueTimer()
+	p.fill()
+	return w
+}
+
+// Release takes back a server whose client has ended its session. Replies that
+// are still to come are awaited and dropped, then the server is cleaned.
+func (s *Server) Release() {
+	s.borrower = nil
+	s.state = draining
+	s.conn.Resume(loop.PausePeer)
+	if s.holding || s.replies.CopyIn() {
+		s.holding = false
+		s.terminate("client left in the middle of a COPY or RESET")
+		s.pool.fill()
+		return
+	}
+	switch {
+	case s.replies.Settled():
+		s.reset()
+	case s.replies.Outstanding() == 0:
+		// An implicit transaction without its Sync: nothing more would come.
+		s.terminate("client left without a Sync")
+		s.pool.fill()
+	}
+}
+
+// Discard ends a server whose client is gone in the middle of something: its
+// query is cancelled, so that it does not run on for nobody, and the connection
+// is closed.
+func (s *Server) Discard(why string) {
+	busy := !s.replies.Settled()
+	s.borrower = nil
+	if busy {
+		s.pool.set.sendCancel(s.pool, s.pid, s.key, nil)
+	}
+	s.close(why)
+	s.pool.fill()
+}
+
+// Cancel sends PostgreSQL a cancel request for what the client has running, if
+// anything: while we set parameters or clean up, or when everything has been
+// answered, there is nothing of the client's to cancel. The server is not lent
+// on before the request has been delivered.
+func (s *Server) Cancel() {
+	if s.state != lent || s.chore != noChore || s.Settled() || s.cancels > 0 || s.key == nil {
+		return
+	}
+	s.cancels++
+	s.pool.set.sendCancel(s.pool, s.pid, s.key, s.cancelled)
+}
+
+// cancelled goes on once a cancel request is known to have been delivered.
+func (s *Server) cancelled() {
+	s.cancels--
+	if s.cancels == 0 && s.state == resetting && s.chore == noChore {
+		s.reset()
+	}
+}
+
+func (p *Pool) takeIdle() *Server {
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	s := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return s
+}
+
+// returned gives a clean server to the oldest waiter or puts it by.
+func (p *Pool) returned(s *Server) {
+	now := p.loop.Now()
+	s.lastUse = now
+	s.state = idle
+	s.borrower = nil
+	if p.retired {
+		s.terminate("its pool is no longer in use")
+		return
+	}
+	if life := p.set.settings.ServerLifetime; life > 0 && now.Sub(s.created) >= life {
+		s.terminate("server_lifetime")
+		p.fill()
+		return
+	}
+	if w := p.queue.pop(); w != nil {
+		p.armQueueTimer()
+		s.prepare(w)
+		return
+	}
+	p.idle = append(p.idle, s)
+	p.armSweeper()
+}
+
+// removed forgets a server that is being closed.
+func (p *Pool) removed(s *Server) {
+	delete(p.servers, s)
+	if s.state != idle {
+		return
+	}
+	for i, other := range p.idle {
+		if other == s {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+// Retire ends the pool: its node is no longer the place to go. Waiters choose
+// again, idle servers are closed. With fence, lent servers are lost to their
+// clients at once, and what they run is cancelled; without it, they end with
+// their sessions.
+func (p *Pool) Retire(fence bool) {
+	p.retired = true
+	p.retry.Stop()
+	p.sweeper.Stop()
+	p.waitTime.Stop()
+	for s := range p.servers {
+		switch {
+		case s.state == idle:
+			s.terminate("its node is no longer in use")
+		case fence:
+			if s.Outstanding() {
+				p.set.sendCancel(p, s.pid, s.key, nil)
+			}
+			s.loss = LossFenced
+			s.lost("fenced")
+		}
+	}
+	p.Reroute()
+}
+
+// Reroute sends all who wait away to choose again; the pool lives on.
+func (p *Pool) Reroute() {
+	for w := p.queue.pop(); w != nil; w = p.queue.pop() {
+		b := w.borrower
+		p.recycle(w)
+		b.Rerouted()
+	}
+	p.armQueueTimer()
+}
+
+// waiter makes a waiter for b.
+func (p *Pool) waiter(b Borrower) *Waiter {
+	w := p.spare
+	if w == nil {
+		w = new(Waiter)
+	} else {
+		p.spare = w.next
+	}
+	*w = Waiter{borrower: b, pool: p, since: p.loop.Now()}
+	return w
+}
+
+func (p *Pool) recycle(w *Waiter) {
+	*w = Waiter{next: p.spare}
+	p.spare = w
+}
+
+// armQueueTimer makes the one timer of the queue follow its oldest waiter.
+func (p *Pool) armQueueTimer() {
+	limit := p.set.settings.QueryWaitTimeout
+	if p.queue.first == nil || limit <= 0 {
+		p.waitTime.Stop()
+		p.waitTime = nil
+		return
+	}
+	if p.waitTime.Pending() {
+		return // when it fires it is armed again for whoever is first then
+	}
+	left := limit - p.loop.Now().Sub(p.queue.first.since)
+	p.waitTime = p.loop.After(max(left, time.Millisecond), p.expireWaiters)
+}
+
+func (p *Pool) expireWaiters() {
+	limit := p.set.settings.QueryWaitTimeout
+	for w := p.queue.first; w != nil && p.loop.Now().Sub(w.since) >= limit; w = p.queue.first {
+		p.queue.remove(w)
+		b := w.borrower
+		p.recycle(w)
+		p.set.counters.WaitTimeouts.Add(1)
+		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")",
+			"All servers of this pool are in use; see default_pool_size."))
+	}
+	p.armQueueTimer()
+}
+
+// armSweeper makes the one timer of the idle list follow whoever expires next.
+func (p *Pool) armSweeper() {
+	if p.sweeper.Pending() || len(p.idle) == 0 {
+		return
+	}
+	var next time.Time
+	for _, s := range p.idle {
+		if at, ok := p.expiry(s); ok && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if !next.IsZero() {
+		p.sweeper = p.loop.After(max(next.Sub(p.loop.Now()), time.Millisecond), p.sweep)
+	}
+}
+
+// expiry is when an idle server is to be closed.
+func (p *Pool) expiry(s *Server) (time.Time, bool) {
+	set := p.set.settings
+	var at time.Time
+	if set.ServerIdleTimeout > 0 {
+		at = s.lastUse.Add(set.ServerIdleTimeout)
+	}
+	if set.ServerLifetime > 0 {
+		if end := s.created.Add(set.ServerLifetime); at.IsZero() || end.Before(at) {
+			at = end
+		}
+	}
+	return at, !at.IsZero()
+}
+
+func (p *Pool) sweep() {
+	now := p.loop.Now()
+	for _, s := range append([]*Server(nil), p.idle...) {
+		if at, ok := p.expiry(s); ok && !at.After(now) {
+			s.terminate("server_idle_timeout or server_lifetime")
+		}
+	}
+	p.armSweeper()
+}
+
+// Dismiss ends a private pool with its client.
+func (p *Pool) Dismiss() {
+	p.set.drop(p)
+	p.Retire(false)
+}

@@ -1,0 +1,309 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// ErrNotWritable is the failure of a login to the primary that found a node in
+// recovery.
+var ErrNotWritable = errors.New("node is in recovery")
+
+// maxDials bounds the logins to servers that are under way at one time.
+const maxDials = 64
+
+// Observation is what a server login or its end taught about a node.
+type Observation struct {
+	Parameters []wire.Param // of a successful login
+	Err        error        // of a failed one, or the server's last word
+}
+
+// Counters count for the whole process.
+type Counters struct {
+	ServerLogins  atomic.Uint64
+	LoginFailures atomic.Uint64
+	WaitTimeouts  atomic.Uint64
+	Cancels       atomic.Uint64
+	Desyncs       atomic.Uint64
+}
+
+// Options are what a Set needs of the rest of the program.
+type Options struct {
+	Settings Settings
+	Loops    []*loop.Loop
+	Log      *zap.Logger
+	// Observe is told of every login; it must not block. May be nil.
+	Observe func(*route.Node, Observation)
+	// LoggedIn is told what a server reports after a login with neutral
+	// parameters; it must not block or keep params. May be nil.
+	LoggedIn func(key Key, role route.Role, params []wire.Param)
+}
+
+// Set holds all pools, and what they share: credentials, dial slots, counters.
+type Set struct {
+	// Immutable after NewSet.
+	settings Settings
+	loops    []*loop.Loop
+	log      *zap.Logger
+	observer func(*route.Node, Observation)
+	news     func(Key, route.Role, []wire.Param)
+	slots    chan struct{} // one token for each login under way
+	keys     *auth.KeyCache
+	ctx      context.Context
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+
+	counters Counters
+
+	// Guarded by mu.
+	mu          sync.Mutex
+	pools       map[Key]*Pool
+	private     map[*Pool]struct{} // pools of one client each
+	perLoop     map[*loop.Loop]int
+	credentials map[string]auth.Credential // by user
+	closed      bool
+}
+
+// NewSet makes an empty set of pools.
+func NewSet(o Options) *Set {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Set{
+		settings:    o.Settings,
+		loops:       o.Loops,
+		log:         o.Log,
+		observer:    o.Observe,
+		news:        o.LoggedIn,
+		slots:       make(chan struct{}, maxDials),
+		keys:        auth.NewKeyCache(1024),
+		ctx:         ctx,
+		stop:        stop,
+		pools:       make(map[Key]*Pool),
+		private:     make(map[*Pool]struct{}),
+		perLoop:     make(map[*loop.Loop]int),
+		credentials: make(map[string]auth.Credential),
+	}
+}
+
+// Close gives up logins and cancel requests under way and waits for them. The
+// servers themselves go with their loops.
+func (t *Set) Close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.stop()
+	t.running.Wait()
+}
+
+// Counters gives the counters, which may be read at any time.
+func (t *Set) Counters() *Counters { return &t.counters }
+
+// SetCredential tells what to log in with as user; the last word counts. What a
+// login needs and the earlier word lacks is taken from it, so that a plain
+// password once known stays known.
+func (t *Set) SetCredential(user string, c auth.Credential) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.credentials[user] = c
+}
+
+func (t *Set) credential(user string) auth.Credential {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.credentials[user]
+}
+
+// Pool returns the pool for key, on the loop that has the fewest if it is new.
+// Any goroutine may ask; the pool itself belongs to its loop.
+func (t *Set) Pool(key Key, role route.Role) *Pool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.pools[key]; p != nil {
+		return p
+	}
+	home := t.loops[0]
+	for _, l := range t.loops[1:] {
+		if t.perLoop[l] < t.perLoop[home] {
+			home = l
+		}
+	}
+	t.perLoop[home]++
+	p := t.newPool(key, role, home)
+	t.pools[key] = p
+	return p
+}
+
+// Private makes a pool for one client on its loop: what the client asked for in
+// its startup packet can only be given to a server when it starts, so the
+// server logs in with params and is never used again.
+func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.Param) *Pool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.newPool(key, role, home)
+	p.params = params
+	p.database.PoolSize = 1
+	t.private[p] = struct{}{}
+	return p
+}
+
+func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
+	return &Pool{
+		set:      t,
+		loop:     home,
+		key:      key,
+		role:     role,
+		database: t.settings.database(key.Database),
+		servers:  make(map[*Server]struct{}),
+		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
+			zap.String("db", key.Database), zap.String("user", key.User)),
+	}
+}
+
+// drop forgets a private pool whose client is gone.
+func (t *Set) drop(p *Pool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.private, p)
+}
+
+// Follow makes the pools agree with a new table. Where a node's life has ended,
+// its pools are retired: at once and with everything they have lent if it was
+// the primary, else as the loans end. Where a node only has no new work to get
+// for the time being, those who wait choose again.
+func (t *Set) Follow(table *route.Table) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, p := range t.pools {
+		if !p.follow(table) {
+			delete(t.pools, key)
+			t.perLoop[p.loop]--
+		}
+	}
+	for p := range t.private {
+		if !p.follow(table) {
+			delete(t.private, p)
+		}
+	}
+}
+
+// follow reports whether the pool goes on.
+func (p *Pool) follow(table *route.Table) bool {
+	node := p.key.Node
+	if table.Lookup(node.Name) != node {
+		p.loop.Post(func() { p.Retire(p.role == route.Primary) })
+		return false
+	}
+	if !table.Has(p.role, node) {
+		p.loop.Post(p.Reroute)
+	}
+	return true
+}
+
+// background runs f on a goroutine that Close waits for.
+func (t *Set) background(f func(context.Context)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.running.Go(func() { f(t.ctx) })
+	}
+}
+
+// Login logs in to a pool's server with the given run-time parameters on top of
+// user and database. For a primary it makes sure that the node takes writes
+// (rule 25). It blocks, first for a slot and then on the network.
+func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire.Param) (*dial.Conn, error) {
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.settings.ServerConnectTimeout)
+	defer cancel()
+	conn, err := dial.Login(ctx, &dial.Config{
+		Network:    "tcp",
+		Address:    key.Node.Addr,
+		User:       key.User,
+		Database:   t.settings.database(key.Database).Name,
+		Params:     params,
+		Credential: t.credential(key.User),
+		KeyCache:   t.keys,
+	})
+	if err == nil && role == route.Primary {
+		err = provePrimary(ctx, conn)
+	}
+	if err != nil {
+		if conn != nil {
+			conn.Close()
+		}
+		t.observe(key.Node, Observation{Err: err})
+		return nil, err
+	}
+	t.observe(key.Node, Observation{Parameters: conn.Parameters()})
+	return conn, nil
+}
+
+// provePrimary asks whether the node takes writes; PostgreSQL 14 and later have
+// said so at login.
+func provePrimary(ctx context.Context, conn *dial.Conn) error {
+	recovery, ok := conn.Parameter("in_hot_standby")
+	if !ok {
+		rows, err := conn.Query(ctx, "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'on' ELSE 'off' END")
+		if err != nil {
+			return fmt.Errorf("pg_is_in_recovery: %w", err)
+		}
+		recovery = firstText(rows)
+	}
+	if recovery != "off" {
+		return ErrNotWritable
+	}
+	return nil
+}
+
+func (t *Set) loggedIn(key Key, role route.Role, params []wire.Param) {
+	if t.news != nil {
+		t.news(key, role, params)
+	}
+}
+
+// firstText is the first column of the first row, empty if there is none.
+func firstText(rows []dial.Row) string {
+	if len(rows) == 0 || len(rows[0]) == 0 {
+		return ""
+	}
+	return rows[0][0].Text
+}
+
+func (t *Set) observe(n *route.Node, o Observation) {
+	if t.observer != nil {
+		t.observer(n, o)
+	}
+}
+
+// sendCancel delivers a cancel request and then calls done on the pool's loop.
+func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func()) {
+	if key == nil {
+		return
+	}
+	t.counters.Cancels.Add(1)
+	t.background(func(ctx context.Context) {
+		ctx, stop := context.WithTimeout(ctx, t.settings.CancelWaitTimeout)
+		defer stop()
+		if err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key); err != nil {
+			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
+		}
+		if done != nil {
+			p.loop.Post(done)
+		}
+	})
+}

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// seek looks for a server: first a node, then its pool, then a server of that.
+// In Data it may find one at once; otherwise Lent comes later.
+func (s *session) seek() {
+	node := s.choose(s.proxy.table.Load())
+	if node == nil {
+		s.park()
+		return
+	}
+	p := s.pool(node)
+	if p.Loop() == s.conn.Loop() {
+		s.phase = queued
+		s.waiter = p.Acquire(s)
+		return
+	}
+	// A pool lives on one loop, and both sockets of a session belong together:
+	// the client moves. It has no server now, so nothing is in flight.
+	s.phase = moving
+	s.conn.Loop().Post(func() { s.move(p) })
+}
+
+// choose gives the node to go to now. A reader stays where it is while that
+// node is a replica, so that what it reads does not go back in time.
+func (s *session) choose(t *route.Table) *route.Node {
+	if s.role == route.Primary {
+		return t.Primary
+	}
+	if !t.Has(route.Replica, s.node) {
+		s.node = s.proxy.node(t, s.role)
+	}
+	return s.node
+}
+
+func (s *session) pool(node *route.Node) *pool.Pool {
+	key := pool.Key{Node: node, Database: s.who.database, User: s.who.user}
+	if s.who.backend == nil {
+		return s.proxy.pools.Pool(key, s.role)
+	}
+	if s.private != nil {
+		s.private.Dismiss()
+	}
+	s.private = s.proxy.pools.Private(key, s.role, s.conn.Loop(), s.who.backend)
+	return s.private
+}
+
+// move takes the session to the loop of pool p.
+func (s *session) move(p *pool.Pool) {
+	if s.phase != moving {
+		return // it has ended meanwhile
+	}
+	from := s.conn.Loop()
+	s.conn.Move(p.Loop(), func(err error) {
+		s.home.Store(p.Loop())
+		if err != nil {
+			s.end(causeClientLost, nil)
+			return
+		}
+		s.seek()
+	})
+	// Only now: who reads the new home posts behind the arrival. If that has
+	// happened already, home is the new loop, or even a later one.
+	s.home.CompareAndSwap(from, p.Loop())
+}
+
+// rest goes back to having neither request nor server, and on to the next
+// request if one has arrived already.
+func (s *session) rest() {
+	s.phase = resting
+	s.conn.Resume(loop.PauseFull)
+	s.conn.ProcessLater()
+}
+
+// leaveQueue gives up waiting, wherever it waits.
+func (s *session) leaveQueue() {
+	if w := s.waiter; w != nil {
+		s.waiter = nil
+		w.Leave()
+	}
+	if s.phase == parked {
+		s.proxy.shards[s.conn.Loop()].leave(s)
+	}
+}
+
+// Settings implements pool.Borrower.
+func (s *session) Settings() []wire.Param {
+	if s.private != nil {
+		return nil // its server has logged in with them
+	}
+	if s.appName == "" {
+		return s.who.settings
+	}
+	settings := append([]wire.Param(nil), s.who.settings...)
+	return append(settings, wire.Param{Name: "application_name", Value: s.appName})
+}
+
+// Reported implements pool.Borrower: what the client was told at login.
+func (s *session) Reported() []wire.Param {
+	return s.told.forClient(s.appName)
+}
+
+// Lent implements pool.Borrower.
+func (s *session) Lent(server *pool.Server) {
+	s.waiter = nil
+	s.server = server
+	s.phase = bound
+	s.conn.Resume(loop.PauseFull)
+	if !s.inData {
+		s.conn.Process()
+	}
+}
+
+// Refused implements pool.Borrower.
+func (s *session) Refused(err *wire.Error) {
+	s.waiter = nil
+	s.end(causeRefused, err)
+}
+
+// Rerouted implements pool.Borrower.
+func (s *session) Rerouted() {
+	s.waiter = nil
+	if s.phase == queued {
+		s.seek()
+	}
+}
+
+// Reply implements pool.Borrower.
+func (s *session) Reply(server *pool.Server, b []byte) {
+	if !s.conn.Write(b) {
+		server.Pause()
+	}
+}
+
+// Ready implements pool.Borrower.
+func (s *session) Ready(server *pool.Server) {
+	s.mayCommit = false
+	switch {
+	case s.leaving:
+		s.end(causeClient, nil)
+	case s.proxy.draining.Load() && server.Status() == 'I':
+		s.shutdown()
+	}
+}
+
+// Lost implements pool.Borrower. What was in flight decides the SQLSTATE: after
+// 08007 the client cannot know whether its transaction was committed (rule 13).
+func (s *session) Lost(server *pool.Server, why pool.Loss) {
+	s.server = nil
+	flying := !server.Settled()
+	switch {
+	case why == pool.LossTold:
+		s.endTold()
+	case why == pool.LossFenced && !flying:
+		s.end(causeFenced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the primary has changed", "Connect again."))
+	case flying && s.mayCommit:
+		s.end(causeServer, wire.Fatal(wire.CodeTransactionUnknown, "server connection was lost while a transaction may have been committing",
+			"Find out whether it was committed before you repeat it."))
+	default:
+		s.end(causeServer, wire.Fatal(wire.CodeConnectionFailure, "server connection was lost", ""))
+	}
+}
+
+// endTold ends a session whose server has said why itself.
+func (s *session) endTold() {
+	was := s.phase
+	s.phase = ended
+	s.conn.Finish()
+	s.forget()
+	s.logEnd(causeServer, was, nil)
+}
+
+// Flushed implements pool.Borrower.
+func (s *session) Flushed(*pool.Server) { s.conn.Resume(loop.PausePeer) }

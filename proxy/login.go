@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// login takes one client from accept to its session. It owns conn.
+func (p *Proxy) login(conn net.Conn, role route.Role) {
+	over := p.clients.Add(1) > int64(p.settings.MaxClientConn)
+	ctx := p.ctx
+	if d := p.settings.ClientLoginTimeout; d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+		conn.SetDeadline(time.Now().Add(d))
+	}
+	a := &attempt{proxy: p, conn: conn, role: role, over: over, reader: reader{conn: conn}}
+	// A stop must not wait for a client that says nothing.
+	defer context.AfterFunc(p.ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	err := a.run(ctx)
+	if err == nil {
+		return // the session has taken over
+	}
+	defer conn.Close()
+	p.clients.Add(-1)
+	a.refuse(err)
+}
+
+// attempt is one login under way.
+type attempt struct {
+	proxy   *Proxy
+	conn    net.Conn
+	role    route.Role
+	over    bool // max_client_conn is exceeded
+	reader  reader
+	startup *wire.Startup
+	reason  string // for the log, when the client is told less
+}
+
+// run does all steps. A *wire.Error is for the client; errQuiet for nobody.
+func (a *attempt) run(ctx context.Context) error {
+	var err error
+	if a.startup, err = readStartup(&a.reader); err != nil {
+		return err
+	}
+	if a.startup.Code == wire.CancelRequestCode {
+		a.proxy.cancel(a.startup)
+		return errQuiet
+	}
+	if a.over {
+		return wire.Fatal(wire.CodeTooManyConnections, "sorry, too many clients already", "The limit is max_client_conn of pgvip.")
+	}
+	ask, err := readRequest(a.startup)
+	if err != nil {
+		return err
+	}
+	if d := a.proxy.settings.Disabled; d != nil && d(ask.database) {
+		return wire.Fatal(wire.CodeCannotConnectNow, "database \""+ask.database+"\" is disabled", "")
+	}
+	if err := a.negotiate(); err != nil {
+		return err
+	}
+	if err := a.authenticate(ask.user); err != nil {
+		return err
+	}
+	who, set, err := a.proxy.welcome(ctx, a.role, ask)
+	if err != nil {
+		return err
+	}
+	return a.begin(&session{proxy: a.proxy, who: who, told: set, role: a.role, appName: a.appName(ask)})
+}
+
+// appName is what the client's application_name becomes on its server.
+func (a *attempt) appName(ask *request) string {
+	if a.proxy.settings.ApplicationNameAddHost {
+		return ask.appName + " - " + a.conn.RemoteAddr().String()
+	}
+	return ask.appName
+}
+
+// negotiate tells a client that asked for more than protocol 3.0 what it gets.
+func (a *attempt) negotiate() error {
+	unknown, needed := a.startup.Negotiate()
+	if !needed {
+		return nil
+	}
+	if _, err := a.conn.Write(wire.AppendNegotiateProtocolVersion(nil, wire.ProtocolVersion30, unknown)); err != nil {
+		return errQuiet
+	}
+	return nil
+}
+
+// authenticate runs the exchange that auth_type asks for, AuthenticationOk
+// included: like PostgreSQL, pgvip looks at the database only afterwards.
+func (a *attempt) authenticate(user string) error {
+	secret, found := a.proxy.settings.Users.Lookup(user)
+	l := a.proxy.auth.Begin(a.proxy.settings.AuthMethod, user, secret, found)
+	send, done, failed := l.Start()
+	for failed == nil {
+		if _, err := a.conn.Write(send); err != nil {
+			return errQuiet
+		}
+		if done {
+			a.proxy.pools.SetCredential(user, l.Credential())
+			return nil
+		}
+		body, err := readPassword(&a.reader, l.MaxMessage())
+		if err != nil {
+			return err
+		}
+		a.proxy.compute <- struct{}{}
+		send, done, failed = l.Step(body)
+		<-a.proxy.compute
+	}
+	a.reason = l.Reason()
+	return failed
+}
+
+// begin sends the rest of the welcome and hands the socket to the loop of the
+// pool that the client will use.
+func (a *attempt) begin(s *session) error {
+	p := a.proxy
+	s.node = p.node(p.table.Load(), a.role)
+	s.secret = randomSecret()
+	p.sessions.add(s)
+
+	var b []byte
+	for _, param := range s.told.forClient(s.appName) {
+		b = wire.AppendParameterStatus(b, param)
+	}
+	b = wire.AppendBackendKeyData(b, s.id, s.key())
+	b = wire.AppendReadyForQuery(b, 'I')
+	if _, err := a.conn.Write(b); err != nil {
+		p.sessions.remove(s)
+		return errQuiet
+	}
+	fd, err := dup(a.conn)
+	if err != nil {
+		p.sessions.remove(s)
+		p.log.Error("client's socket could not be taken over", zap.Error(err))
+		return errQuiet
+	}
+	unread := append([]byte(nil), a.reader.unread()...)
+	a.conn.Close()
+	home := p.leastLoaded()
+	if s.node != nil {
+		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
+	}
+	s.home.Store(home)
+	p.counters.Logins.Add(1)
+	if err := home.Post(func() { s.start(home, fd, unread) }); err != nil {
+		unix.Close(fd)
+		p.sessions.remove(s)
+		p.clients.Add(-1)
+	}
+	return nil
+}
+
+// dup gives the socket a descriptor of our own. net.Conn.File would make it
+// blocking.
+func dup(conn net.Conn) (int, error) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, errors.New("no socket")
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var fd int
+	var failed error
+	err = raw.Control(func(original uintptr) {
+		fd, failed = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	return fd, errors.Join(err, failed)
+}
+
+func randomSecret() uint32 {
+	var b [4]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint32(b[:])
+}
+
+// refuse tells the client why it cannot come in, and the log what the client is
+// not told.
+func (a *attempt) refuse(err error) {
+	if errors.Is(err, errQuiet) {
+		return
+	}
+	p := a.proxy
+	p.counters.LoginsFailed.Add(1)
+	var e *wire.Error
+	if !errors.As(err, &e) {
+		e = wire.Fatal(wire.CodeInternalError, err.Error(), "")
+	}
+	fields := []zap.Field{zap.Stringer("client", a.conn.RemoteAddr()), zap.Stringer("role", a.role),
+		zap.String("code", e.Code), zap.String("cause", e.Message)}
+	if a.startup != nil {
+		user, _ := a.startup.Get("user")
+		fields = append(fields, zap.String("user", user), zap.String("db", a.startup.Database()))
+	}
+	if a.reason != "" {
+		fields = append(fields, zap.String("reason", a.reason))
+	}
+	p.log.Info("login refused", fields...)
+	a.conn.SetDeadline(time.Now().Add(time.Second))
+	a.conn.Write(e.Append(nil))
+	lingerClose(a.conn)
+}
+
+// lingerClose lets the client read what was written: a close with unread input
+// would reset the connection and take the message with it.
+func lingerClose(conn net.Conn) {
+	type closeWriter interface{ CloseWrite() error }
+	if cw, ok := conn.(closeWriter); ok && cw.CloseWrite() == nil {
+		var sink [512]byte
+		for {
+			if _, err := conn.Read(sink[:]); err != nil {
+				return
+			}
+		}
+	}
+}

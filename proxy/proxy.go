@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+)
+
+// maxLogins bounds the clients that are logging in at one time. Those beyond it
+// wait in the listeners' queues, so that a login storm cannot starve the
+// sessions that are running.
+const maxLogins = 1024
+
+// Counters count for the whole process.
+type Counters struct {
+	Logins       atomic.Uint64
+	LoginsFailed atomic.Uint64
+	Cancels      atomic.Uint64
+	Parked       atomic.Int64 // sessions that wait for a node, now
+}
+
+// Options are what a Proxy is made of. The caller owns the loops and the pools,
+// and ends them after the Proxy.
+type Options struct {
+	Settings Settings
+	Loops    []*loop.Loop
+	Log      *zap.Logger
+}
+
+// Proxy serves clients on any number of listeners.
+type Proxy struct {
+	// Immutable after New and UsePools.
+	settings Settings
+	loops    []*loop.Loop
+	shards   map[*loop.Loop]*shard
+	pools    *pool.Set
+	auth     *auth.Server
+	log      *zap.Logger
+
+	// Atomic.
+	table    atomic.Pointer[route.Table]
+	turn     atomic.Uint64 // of the round robin over the replicas
+	clients  atomic.Int64  // logged in or logging in
+	draining atomic.Bool
+
+	logins   chan struct{} // one token for each login under way
+	compute  chan struct{} // one token for each proof being checked
+	sessions registry
+	welcomes welcomes
+	counters Counters
+
+	ctx     context.Context
+	stop    context.CancelFunc
+	running sync.WaitGroup // accept loops and logins
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced with each table
+	listeners []net.Listener
+}
+
+// New makes a Proxy. UsePools must follow before Serve.
+func New(o Options) *Proxy {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Proxy{
+		settings: o.Settings,
+		loops:    o.Loops,
+		shards:   make(map[*loop.Loop]*shard),
+		auth:     auth.NewServer(auth.ServerConfig{}),
+		log:      o.Log,
+		logins:   make(chan struct{}, maxLogins),
+		compute:  make(chan struct{}, runtime.NumCPU()),
+		ctx:      ctx,
+		stop:     stop,
+		changed:  make(chan struct{}),
+	}
+	p.sessions.byID = make(map[uint32]*session)
+	p.welcomes.known = make(map[string]*identity)
+	for _, l := range o.Loops {
+		p.shards[l] = &shard{proxy: p, loop: l}
+	}
+	p.table.Store(&route.Table{Reason: "starting"})
+	return p
+}
+
+// UsePools gives the proxy its pools, whose Options.LoggedIn is p.LoggedIn.
+func (p *Proxy) UsePools(pools *pool.Set) { p.pools = pools }
+
+// Counters gives the counters, which may be read at any time.
+func (p *Proxy) Counters() *Counters { return &p.counters }
+
+// Clients is the number of clients that are logged in or logging in.
+func (p *Proxy) Clients() int { return int(p.clients.Load()) }
+
+// SetTable makes a new table known: pools of nodes that have left it are
+// retired, and sessions that waited for a node go on. Call it from one
+// goroutine; it does not block.
+func (p *Proxy) SetTable(t *route.Table) {
+	p.table.Store(t)
+	p.mu.Lock()
+	close(p.changed)
+	p.changed = make(chan struct{})
+	p.mu.Unlock()
+	p.pools.Follow(t)
+	for _, s := range p.shards {
+		s.loop.Post(s.unpark)
+	}
+}
+
+// tableChange is closed with the next table; take it before reading the table.
+func (p *Proxy) tableChange() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// Serve accepts clients from l, for role, until Shutdown. The proxy owns l.
+func (p *Proxy) Serve(l net.Listener, role route.Role) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listeners = append(p.listeners, l)
+	p.running.Go(func() { p.acceptLoop(l, role) })
+}
+
+// node chooses where a client of role goes now; nil when there is nowhere to go.
+// For reads it takes the next turn.
+func (p *Proxy) node(t *route.Table, role route.Role) *route.Node {
+	if role == route.Primary {
+		return t.Primary
+	}
+	return t.Replica(p.turn.Add(1) - 1)
+}
+
+// nowhere says why a client of role has no node to go to.
+func nowhere(t *route.Table, role route.Role) string {
+	if role == route.Replica {
+		return "no replica is available"
+	}
+	if t.Reason == "" {
+		return "there is no primary"
+	}
+	return "there is no primary: " + t.Reason
+}
+
+// leastLoaded is the loop with the fewest clients.
+func (p *Proxy) leastLoaded() *loop.Loop {
+	best := p.loops[0]
+	for _, l := range p.loops[1:] {
+		if l.Clients() < best.Clients() {
+			best = l
+		}
+	}
+	return best
+}
+
+// String names the listeners for logs.
+func (p *Proxy) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprint(len(p.listeners), " listeners")
+}

@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/pgvip/pgvip/wire"
+)
+
+// request is what a client asks for in its startup packet.
+type request struct {
+	user     string
+	database string
+	appName  string       // application_name, kept apart because nearly every client has its own
+	settings []wire.Param // run-time parameters to set on its server, in the order of PostgreSQL
+	// backend holds the parameters for a server made for this client alone,
+	// because not all of them can be set later; nil for most clients.
+	backend []wire.Param
+}
+
+// atStartOnly are the parameters of context "backend" and "superuser-backend":
+// PostgreSQL takes them when a connection starts and never again.
+var atStartOnly = map[string]bool{
+	"ignore_system_indexes":     true,
+	"jit_debugging_support":     true,
+	"jit_profiling_support":     true,
+	"log_connections":           true,
+	"log_disconnections":        true,
+	"post_auth_delay":           true,
+	"local_preload_libraries":   true,
+	"session_preload_libraries": true,
+}
+
+// readRequest reads a startup packet. No parameter is refused as unknown and
+// none is dropped: what is not ours goes to the server, which knows best.
+func readRequest(s *wire.Startup) (*request, error) {
+	r := &request{database: s.Database()}
+	r.user, _ = s.Get("user")
+	if r.user == "" {
+		return nil, wire.Fatal(wire.CodeInvalidAuthorization, "no PostgreSQL user name specified in startup packet", "")
+	}
+	if r.database == "" {
+		r.database = r.user
+	}
+	dedicated := false
+	// As in PostgreSQL, options come first and single parameters override them.
+	if options, ok := s.Get("options"); ok {
+		params, rest, err := wire.ParseOptions(options)
+		if err != nil {
+			return nil, err
+		}
+		dedicated = len(rest) > 0
+		for _, p := range params {
+			dedicated = r.set(p) || dedicated
+		}
+	}
+	for _, p := range s.Params {
+		switch name := strings.ToLower(p.Name); {
+		case name == "replication" && isTrue(p.Value):
+			return nil, wire.Fatal(wire.CodeFeatureNotSupported, "replication connections are not supported yet",
+				"Connect to PostgreSQL directly.")
+		case name == "user", name == "database", name == "options", name == "replication", strings.HasPrefix(name, "_pq_."):
+		default:
+			dedicated = r.set(p) || dedicated
+		}
+	}
+	if dedicated {
+		r.backend = backendParams(s)
+	}
+	return r, nil
+}
+
+// set notes one run-time parameter, the last value winning, and reports whether
+// only a starting server takes it.
+func (r *request) set(p wire.Param) bool {
+	name := strings.ToLower(p.Name)
+	if name == "application_name" && p.Value != "" && plainName(p.Value) {
+		r.appName = p.Value
+		return false
+	}
+	for i := range r.settings {
+		if strings.ToLower(r.settings[i].Name) == name {
+			r.settings[i].Value = p.Value
+			return atStartOnly[name]
+		}
+	}
+	r.settings = append(r.settings, p)
+	return atStartOnly[name]
+}
+
+// plainName reports an application_name that every version of PostgreSQL takes
+// and reports as it is; others are the server's to spell.
+func plainName(s string) bool {
+	if len(s) > 63 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 32 || s[i] > 126 {
+			return false
+		}
+	}
+	return true
+}
+
+// isTrue reads the replication parameter: a boolean, or "database".
+func isTrue(v string) bool {
+	switch strings.ToLower(v) {
+	case "", "0", "off", "no", "n", "false", "f":
+		return false
+	}
+	return true
+}
+
+// backendParams are the startup packet's parameters as they are, for a server
+// of the client's own.
+func backendParams(s *wire.Startup) []wire.Param {
+	var params []wire.Param
+	for _, p := range s.Params {
+		if p.Name != "user" && p.Name != "database" && !strings.HasPrefix(p.Name, "_pq_.") {
+			params = append(params, p)
+		}
+	}
+	return params
+}
+
+// key identifies what determines the welcome: everything but application_name.
+func (r *request) key() string {
+	var k strings.Builder
+	write := func(s string) {
+		k.WriteString(s)
+		k.WriteByte(0)
+	}
+	write(r.database)
+	write(r.user)
+	for _, p := range r.settings {
+		write(p.Name)
+		write(p.Value)
+	}
+	if r.backend != nil {
+		write("")
+		for _, p := range r.backend {
+			write(p.Name)
+			write(p.Value)
+		}
+	}
+	return k.String()
+}

@@ -1,0 +1,274 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// phase is where a session stands; see the drawing in doc.go.
+type phase uint8
+
+const (
+	resting phase = iota // no server and no request
+	parked               // its request waits for a node to go to
+	moving               // on its way to another loop
+	queued               // its request waits for a server
+	bound                // has a server
+	ended                // over; the socket may still be lingering
+)
+
+// session is one logged-in client. It belongs to the loop of its socket.
+type session struct {
+	// Immutable after start.
+	proxy   *Proxy
+	who     *identity
+	told    *welcomeSet // at login
+	appName string      // empty for the server's own default
+	id      uint32
+	secret  uint32
+	role    route.Role
+
+	// Atomic: the loop it belongs to, for those who come from elsewhere.
+	home atomic.Pointer[loop.Loop]
+
+	// Owned by the loop.
+	conn      loop.Conn
+	node      *route.Node // for reads: where this client goes as long as it can
+	server    *pool.Server
+	waiter    *pool.Waiter
+	private   *pool.Pool // of a client that needs a server of its own
+	started   time.Time
+	frames    wire.Framer
+	phase     phase
+	inData    bool // the loop's Data is running: bytes are not in conn yet
+	leaving   bool // the client has sent all it had to say
+	mayCommit bool // what was sent since the last ReadyForQuery may end in a commit
+}
+
+// start begins the session on its loop.
+func (s *session) start(l *loop.Loop, fd int, unread []byte) {
+	s.started = l.Now()
+	if err := l.Add(&s.conn, fd, loop.ClassClient, s, unread); err != nil {
+		unix.Close(fd)
+		s.phase = ended
+		s.forget()
+		s.proxy.log.Error("client's socket could not be taken over", zap.Error(err))
+		return
+	}
+	if s.proxy.draining.Load() {
+		s.shutdown()
+	}
+}
+
+// post runs f on the session's loop, wherever it is by then.
+func (s *session) post(f func()) {
+	home := s.home.Load()
+	home.Post(func() {
+		if now := s.home.Load(); now != home {
+			s.post(f)
+			return
+		}
+		f()
+	})
+}
+
+// Data implements loop.Handler.
+func (s *session) Data(c *loop.Conn, b []byte) int {
+	if s.phase == resting {
+		if !s.wake(b) {
+			return len(b)
+		}
+		if s.phase == ended {
+			return 0
+		}
+	}
+	if s.phase == bound {
+		return s.forward(b)
+	}
+	return len(b)
+}
+
+// wake looks at what a session without a server has got, and looks for a server
+// once that is a request. It returns false while it is not.
+func (s *session) wake(b []byte) bool {
+	f := s.frames
+	typ, _, piece := f.Next(b)
+	switch {
+	case piece == wire.Short && (len(b) == 0 || wire.Frontend(b[0])):
+		return false
+	case piece == wire.Bad || !wire.Frontend(b[0]):
+		s.end(causeProtocol, wire.CheckFrontend(b))
+	case typ == 'X':
+		s.end(causeClient, nil)
+	default:
+		s.inData = true
+		s.seek()
+		s.inData = false
+	}
+	return true
+}
+
+// forward passes the client's messages on to its server and returns how many
+// bytes, of a message that is not whole, are to be kept.
+func (s *session) forward(b []byte) int {
+	at := 0
+	for at < len(b) {
+		typ, n, piece := s.frames.Next(b[at:])
+		if piece == wire.Short {
+			if len(b)-at >= 1 && !wire.Frontend(b[at]) {
+				piece = wire.Bad
+			} else {
+				break
+			}
+		}
+		if piece == wire.Whole || piece == wire.First {
+			if !wire.Frontend(typ) {
+				piece = wire.Bad
+			} else if typ == 'X' {
+				s.send(b[:at])
+				s.terminated()
+				return 0
+			} else {
+				s.note(typ, b[at:at+n])
+			}
+		}
+		if piece == wire.Bad {
+			s.send(b[:at])
+			s.end(causeProtocol, wire.CheckFrontend(b[at:]))
+			return 0
+		}
+		at += n
+	}
+	s.send(b[:at])
+	return len(b) - at
+}
+
+// note keeps the books for one message that goes to the server.
+func (s *session) note(typ byte, message []byte) {
+	s.server.Sent(typ)
+	switch typ {
+	case 'Q', 'P':
+		// COMMIT, END, PREPARE TRANSACTION, or anything outside a transaction.
+		if s.server.Status() != 'T' || beginsCommit(message[wire.HeaderSize:], typ) {
+			s.mayCommit = true
+		}
+	case 'E', 'F', 'S':
+		if s.server.Status() != 'T' {
+			s.mayCommit = true
+		}
+	case 'B':
+		s.mayCommit = true // of whatever statement
+	}
+}
+
+// beginsCommit looks at the first letter of a statement only: a false alarm
+// makes an error message more careful, nothing else.
+func beginsCommit(body []byte, typ byte) bool {
+	if typ == 'P' {
+		return true // the text stands behind a name; a false alarm does no harm
+	}
+	for _, c := range body {
+		switch c {
+		case ' ', '\t', '\n', '\r', '(':
+			continue
+		case 'c', 'C', 'e', 'E', 'p', 'P', '/', '-':
+			return true
+		}
+		return false
+	}
+	return false
+}
+
+func (s *session) send(b []byte) {
+	if len(b) > 0 && !s.server.Send(b) {
+		s.conn.Pause(loop.PausePeer)
+	}
+}
+
+// Drained implements loop.Handler: the client takes more.
+func (s *session) Drained(*loop.Conn) {
+	if s.server != nil {
+		s.server.Resume()
+	}
+}
+
+// EOF implements loop.Handler. A client that has finished sending still gets
+// the replies to what it sent, as long as something is running for it.
+func (s *session) EOF(c *loop.Conn) {
+	switch s.phase {
+	case bound:
+		if c.Paused() {
+			return // unread requests come first
+		}
+		if s.server.Outstanding() && !s.server.CopyIn() {
+			s.leaving = true
+			return
+		}
+		s.end(causeClient, nil)
+	case ended:
+		c.Close()
+	default:
+		s.end(causeClient, nil)
+	}
+}
+
+// Failed implements loop.Handler.
+func (s *session) Failed(*loop.Conn, error) {
+	if s.phase != ended {
+		s.end(causeClientLost, nil)
+	}
+}
+
+// terminated handles the client's Terminate. What it has sent before is carried
+// out, as by PostgreSQL, though nobody reads the replies.
+func (s *session) terminated() {
+	server := s.server
+	s.server = nil
+	s.end(causeClient, nil)
+	server.Release()
+}
+
+// end ends the session: err, if any, is told to the client. A server that waits
+// for a message goes back to its pool to be cleaned, one that is in the middle
+// of something is given up.
+func (s *session) end(why cause, err *wire.Error) {
+	if s.phase == ended {
+		return
+	}
+	was := s.phase
+	s.leaveQueue()
+	s.phase = ended
+	if server := s.server; server != nil {
+		s.server = nil
+		if server.Settled() {
+			server.Release()
+		} else {
+			server.Discard(string(why))
+		}
+	}
+	if s.private != nil {
+		s.private.Dismiss()
+	}
+	if err != nil && !s.conn.Closed() {
+		s.conn.Write(err.Append(nil))
+		s.conn.Finish()
+	} else {
+		s.conn.Close()
+	}
+	s.forget()
+	s.logEnd(why, was, err)
+}
+
+// forget takes the session out of everything that counts or finds it.
+func (s *session) forget() {
+	s.proxy.sessions.remove(s)
+	s.proxy.clients.Add(-1)
+}

@@ -1,0 +1,21 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/pgvip/pgvip/auth"
+)
+
+// Settings are what the configuration says about clients. Zero durations
+// disable what they limit.
+type Settings struct {
+	AuthMethod             auth.Method
+	Users                  *auth.UserList // never nil
+	MaxClientConn          int
+	ClientLoginTimeout     time.Duration
+	FailoverWaitTimeout    time.Duration // for a node to go to
+	ApplicationNameAddHost bool
+
+	// Disabled reports whether a database refuses every client. May be nil.
+	Disabled func(database string) bool
+}

@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+
+	"github.com/pgvip/pgvip/wire"
+)
+
+// errQuiet ends a login without a word: the peer has said nothing, as port
+// checks do, or has gone.
+var errQuiet = errors.New("client left")
+
+// reader reads what a client sends before its session begins. It may read
+// ahead; unread gives back what belongs to the session.
+type reader struct {
+	conn net.Conn
+	buf  []byte // as read, not consumed
+	some bool   // anything was read at all
+}
+
+// next returns the next n bytes, which are valid until the following call. What
+// a client announces costs memory only as it arrives.
+func (r *reader) next(n int) ([]byte, error) {
+	for len(r.buf) < n {
+		var chunk [1024]byte
+		got, err := r.conn.Read(chunk[:])
+		r.buf = append(r.buf, chunk[:got]...)
+		r.some = r.some || got > 0
+		if len(r.buf) >= n {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	b := r.buf[:n:n]
+	r.buf = r.buf[n:]
+	return b, nil
+}
+
+func (r *reader) unread() []byte { return r.buf }
+
+// readStartup reads startup packets until one is more than a request for
+// encryption, each of which may come once and is refused.
+func readStartup(r *reader) (*wire.Startup, error) {
+	seen := make(map[uint32]bool, 2)
+	for {
+		s, err := readStartupPacket(r)
+		if err != nil {
+			return nil, err
+		}
+		if s.Code != wire.SSLRequestCode && s.Code != wire.GSSENCRequestCode {
+			return s, nil
+		}
+		if seen[s.Code] {
+			return nil, wire.Fatal(wire.CodeProtocolViolation, "unsupported frontend protocol: the same encryption request came twice", "")
+		}
+		seen[s.Code] = true
+		// CVE-2021-3935: bytes behind the request were meant to look as if they
+		// had come through the encrypted channel.
+		if len(r.unread()) > 0 {
+			return nil, wire.Fatal(wire.CodeProtocolViolation, "received unencrypted data after encryption request",
+				"This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
+		}
+		if _, err := r.conn.Write([]byte{'N'}); err != nil {
+			return nil, errQuiet
+		}
+	}
+}
+
+func readStartupPacket(r *reader) (*wire.Startup, error) {
+	head, err := r.next(4)
+	if err != nil {
+		return nil, readError(r, err)
+	}
+	n, err := wire.StartupLength(head)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.next(n)
+	if err != nil {
+		return nil, readError(r, err)
+	}
+	return wire.ParseStartup(body)
+}
+
+// readError says what a failed read before the session means to the client.
+func readError(r *reader, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && r.some {
+		return wire.Fatal(wire.CodeCannotConnectNow, "login took longer than client_login_timeout", "")
+	}
+	if errors.Is(err, io.EOF) && r.some {
+		return wire.Fatal(wire.CodeProtocolViolation, "incomplete startup packet", "")
+	}
+	return errQuiet
+}
+
+// readPassword reads the body of one 'p' message of at most limit bytes.
+func readPassword(r *reader, limit int) ([]byte, error) {
+	head, err := r.next(wire.HeaderSize)
+	if err != nil {
+		return nil, readError(r, err)
+	}
+	if head[0] != 'p' {
+		return nil, wire.Fatal(wire.CodeProtocolViolation, "expected a password message", "")
+	}
+	n := int(uint32(head[1])<<24|uint32(head[2])<<16|uint32(head[3])<<8|uint32(head[4])) - 4
+	if n < 0 || n > limit {
+		return nil, wire.Fatal(wire.CodeProtocolViolation, "invalid length of password message", "")
+	}
+	body, err := r.next(n)
+	if err != nil {
+		return nil, readError(r, err)
+	}
+	return body, nil
+}

@@ -1,0 +1,204 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+const (
+	// welcomeRetry is the pause between two attempts to learn a welcome set
+	// while no server can be logged in.
+	welcomeRetry = 100 * time.Millisecond
+
+	// maxIdentities bounds the cache: parameters are the clients' to choose.
+	maxIdentities = 4096
+)
+
+// identity is what all clients share that ask for the same database, user and
+// parameters. Sessions point to it, so that an idle client costs little.
+type identity struct {
+	database string
+	user     string
+	settings []wire.Param
+	backend  []wire.Param // see request.backend
+
+	mu      sync.Mutex
+	welcome [2]*welcomeSet // by role; guarded by mu
+	asking  [2]chan struct{}
+}
+
+// welcomeSet is what PostgreSQL reports at login: the ParameterStatus messages.
+type welcomeSet struct {
+	node   *route.Node // that reported it
+	params []wire.Param
+}
+
+// forClient gives the set as a client with this application_name is told it.
+func (w *welcomeSet) forClient(appName string) []wire.Param {
+	params := append([]wire.Param(nil), w.params...)
+	for i := range params {
+		if params[i].Name == "application_name" && appName != "" {
+			params[i].Value = appName
+		}
+	}
+	return params
+}
+
+// welcomes caches what PostgreSQL says to each kind of client at login, so that
+// a login needs no server (rule 4).
+type welcomes struct {
+	mu    sync.Mutex
+	known map[string]*identity // by request.key; guarded by mu
+}
+
+func (w *welcomes) identity(r *request) *identity {
+	key := r.key()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	who := w.known[key]
+	if who == nil {
+		for victim := range w.known {
+			if len(w.known) < maxIdentities {
+				break
+			}
+			delete(w.known, victim) // sessions that have it keep it
+		}
+		who = &identity{database: r.database, user: r.user, settings: r.settings, backend: r.backend}
+		w.known[key] = who
+	}
+	return who
+}
+
+func index(role route.Role) int {
+	if role == route.Primary {
+		return 0
+	}
+	return 1
+}
+
+// known returns the welcome set for role while it is valid: reported by a node
+// that still has the role, or by any while there is none to ask.
+func (i *identity) known(role route.Role, t *route.Table) *welcomeSet {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	set := i.welcome[index(role)]
+	if set == nil || t.Has(role, set.node) {
+		return set
+	}
+	if role == route.Primary && t.Primary == nil || role == route.Replica && len(t.Replicas) == 0 {
+		return set
+	}
+	return nil
+}
+
+func (i *identity) learn(role route.Role, node *route.Node, params []wire.Param) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.welcome[index(role)] = &welcomeSet{node: node, params: append([]wire.Param(nil), params...)}
+}
+
+// LoggedIn is for pool.Options: each login of a neutral server refreshes the
+// welcome of its database and user.
+func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
+	p.welcomes.identity(&request{database: key.Database, user: key.User}).learn(role, key.Node, params)
+}
+
+// welcome gives what to tell a client at login. When that is not known, one
+// server is logged in with the client's own parameters: its answer is exactly
+// what PostgreSQL says to such a client, and so is its error.
+func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
+	who := p.welcomes.identity(r)
+	limit := time.NewTimer(p.settings.FailoverWaitTimeout)
+	defer limit.Stop()
+	for {
+		changed := p.tableChange()
+		table := p.table.Load()
+		if set := who.known(role, table); set != nil {
+			return who, set, nil
+		}
+		asked, err := p.ask(ctx, who, role, table)
+		if err != nil {
+			return nil, nil, err
+		}
+		if asked {
+			continue
+		}
+		pause := time.NewTimer(welcomeRetry)
+		select {
+		case <-pause.C:
+		case <-changed:
+		case <-limit.C:
+			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is failover_wait_timeout of pgvip.")
+		case <-ctx.Done():
+			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is client_login_timeout of pgvip.")
+		}
+		pause.Stop()
+	}
+}
+
+// ask logs one server in, or waits while another client does. It returns false
+// when that has to be tried again later, and an error when trying is no use.
+func (p *Proxy) ask(ctx context.Context, who *identity, role route.Role, t *route.Table) (bool, error) {
+	node := p.node(t, role)
+	if node == nil {
+		return false, nil
+	}
+	turn, mine := who.enter(role)
+	if !mine {
+		select {
+		case <-turn:
+			return true, nil
+		case <-ctx.Done():
+			return false, nil
+		}
+	}
+	defer who.leave(role)
+	key := pool.Key{Node: node, Database: who.database, User: who.user}
+	params := who.backend
+	if params == nil {
+		params = who.settings
+	}
+	conn, err := p.pools.Login(ctx, key, role, params)
+	if err != nil {
+		var fatal *wire.Error
+		if errors.As(err, &fatal) && !pool.Passing(fatal.Code) {
+			return false, fatal
+		}
+		return false, nil
+	}
+	who.learn(role, node, conn.Parameters())
+	if len(params) > 0 {
+		conn.Close()
+		return true, nil
+	}
+	home := p.pools.Pool(key, role)
+	if err := home.Loop().Post(func() { home.Offer(conn) }); err != nil {
+		conn.Close()
+	}
+	return true, nil
+}
+
+// enter takes the turn to ask, or returns a channel closed when whoever has it
+// is done.
+func (i *identity) enter(role route.Role) (turn <-chan struct{}, mine bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if c := i.asking[index(role)]; c != nil {
+		return c, false
+	}
+	i.asking[index(role)] = make(chan struct{})
+	return nil, true
+}
+
+func (i *identity) leave(role route.Role) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	close(i.asking[index(role)])
+	i.asking[index(role)] = nil
+}
