@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/dcs"
+	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/health"
+	"github.com/pgvip/pgvip/internal/lab"
+	"github.com/pgvip/pgvip/route"
+)
+
+// published collects the tables of a control, each with its time.
+type published struct {
+	mu     sync.Mutex
+	tables []*route.Table
+	times  []time.Time
+	moved  chan struct{} // holds one token while there are unseen tables
+}
+
+func (p *published) publish(t *route.Table) {
+	p.mu.Lock()
+	p.tables, p.times = append(p.tables, t), append(p.times, time.Now())
+	p.mu.Unlock()
+	select {
+	case p.moved <- struct{}{}:
+	default:
+	}
+}
+
+// wait gives the first table from index from on that ok accepts, its time and
+// its index.
+func (p *published) wait(t *testing.T, from int, limit time.Duration, what string, ok func(*route.Table) bool) (*route.Table, time.Time, int) {
+	t.Helper()
+	deadline := time.After(limit)
+	for next := from; ; {
+		p.mu.Lock()
+		for ; next < len(p.tables); next++ {
+			if ok(p.tables[next]) {
+				table, at := p.tables[next], p.times[next]
+				p.mu.Unlock()
+				return table, at, next
+			}
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.moved:
+		case <-deadline:
+			t.Fatalf("%s: not within %v; last table: %s", what, limit, p.last())
+		}
+	}
+}
+
+func (p *published) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.tables)
+}
+
+func (p *published) last() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.tables) == 0 {
+		return "none"
+	}
+	return show(p.tables[len(p.tables)-1])
+}
+
+// show prints a table on one line.
+func show(t *route.Table) string {
+	return fmt.Sprintf("epoch %d, primary %v, candidate %v, replicas %v, %s %q",
+		t.Epoch, t.Primary, t.Candidate, t.Replicas, t.Freshness, t.Reason)
+}
+
+func leads(name string) func(*route.Table) bool {
+	return func(t *route.Table) bool { return t.Primary != nil && t.Primary.Name == name }
+}
+
+func reads(names string) func(*route.Table) bool {
+	return func(t *route.Table) bool {
+		var got []string
+		for _, n := range t.Replicas {
+			got = append(got, n.Name)
+		}
+		return strings.Join(got, " ") == names
+	}
+}
+
+// startControl runs a control on a lab until the test ends.
+func startControl(t *testing.T, c *lab.Cluster) *published {
+	t.Helper()
+	before := goleak.IgnoreCurrent()
+	source, err := dcs.NewEtcd(dcs.EtcdConfig{Endpoints: c.EtcdEndpoints(), Namespace: c.Namespace, Scope: c.Scope})
+	if err != nil {
+		t.Fatal(err)
+	}
+	monitor := health.NewMonitor(health.Config{Login: probeLogin()})
+	p := &published{moved: make(chan struct{}, 1)}
+	control := newControl(source, monitor, p.publish, zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { control.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		goleak.VerifyNone(t, before)
+	})
+	select {
+	case <-control.Ready():
+	case <-time.After(10 * time.Second):
+		t.Fatalf("not ready; last table: %s", p.last())
+	}
+	return p
+}
+
+func probeLogin() health.Login {
+	return health.PostgreSQL(dial.Config{
+		User: lab.ProbeUser, Database: "postgres", Credential: auth.Credential{Password: lab.ProbePassword},
+	})
+}
+
+// writableAt polls a node on a connection of its own and gives the time of the
+// first answer that says it takes writes, to 2 ms.
+func writableAt(t *testing.T, n *lab.Node) <-chan time.Time {
+	found := make(chan time.Time, 1) // so that a test that gave up strands nobody
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var conn health.Conn
+		for ctx.Err() == nil {
+			if conn == nil {
+				conn, _ = probeLogin()(ctx, n.Postgres.Addr)
+			}
+			if conn != nil {
+				rows, err := conn.Query(ctx, "SELECT pg_is_in_recovery()")
+				if err != nil {
+					conn = nil
+				} else if rows[0][0] == "f" {
+					found <- time.Now()
+					conn.Close()
+					return
+				}
+			}
+			time.Sleep(2 * time.Millisecond) // the pace of the measurement
+		}
+	}()
+	return found
+}
+
+// TestControlOnCluster follows a real cluster through what the first version
+// must survive. One cluster serves all steps, for its start costs most.
+func TestControlOnCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a cluster")
+	}
+	c := lab.StartT(t, lab.Options{Nodes: 3})
+	p := startControl(t, c)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	p.wait(t, 0, 5*time.Second, "start", func(t *route.Table) bool { return leads("n1")(t) && reads("n2 n3")(t) })
+
+	t.Run("switchover", func(t *testing.T) { stepSwitchover(ctx, t, c, p) })
+	t.Run("replica killed", func(t *testing.T) { stepReplica(ctx, t, c, p) })
+	t.Run("etcd away", func(t *testing.T) { stepEtcdAway(ctx, t, c, p) })
+	t.Run("primary killed", func(t *testing.T) { stepCrash(ctx, t, c, p) })
+}
+
+// maxLag is the time from PostgreSQL's first writable moment to the table that
+// says so: half of what a client is promised.
+const maxLag = 50 * time.Millisecond
+
+func stepSwitchover(ctx context.Context, t *testing.T, c *lab.Cluster, p *published) {
+	for _, to := range []string{"n2", "n1"} {
+		from := p.count()
+		epoch := p.epoch()
+		writable := writableAt(t, c.Node(to))
+		if err := c.Switchover(ctx, to); err != nil {
+			t.Fatal(err)
+		}
+		table, at, _ := p.wait(t, from, 10*time.Second, "switchover to "+to, leads(to))
+		lag := at.Sub(<-writable)
+		t.Logf("switchover to=%s epoch=%d writable_to_table_ms=%.1f", to, table.Epoch, float64(lag.Microseconds())/1000)
+		if lag > maxLag {
+			t.Errorf("%s was writable %v before the table said so, want at most %v", to, lag, maxLag)
+		}
+		if table.Epoch < epoch+2 {
+			t.Errorf("epoch went from %d to %d, want a fence and a proof", epoch, table.Epoch)
+		}
+		if err := c.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		p.wait(t, from, 15*time.Second, "all replicas after the switchover to "+to, func(t *route.Table) bool {
+			return leads(to)(t) && len(t.Replicas) == 2
+		})
+	}
+}
+
+func (p *published) epoch() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tables[len(p.tables)-1].Epoch
+}
+
+func stepReplica(ctx context.Context, t *testing.T, c *lab.Cluster, p *published) {
+	from, epoch := p.count(), p.epoch()
+	killed := time.Now()
+	if err := c.Node("n3").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, at, _ := p.wait(t, from, 10*time.Second, "n3 out", reads("n2"))
+	t.Logf("replica killed: out_ms=%d", at.Sub(killed).Milliseconds())
+	if err := c.Node("n3").Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t, from, 20*time.Second, "n3 in", reads("n2 n3"))
+	if p.epoch() != epoch {
+		t.Errorf("a replica's death moved the epoch from %d to %d", epoch, p.epoch())
+	}
+}
+
+// stepEtcdAway: rule 24, and nothing is dropped because of etcd alone.
+func stepEtcdAway(ctx context.Context, t *testing.T, c *lab.Cluster, p *published) {
+	// Without it Patroni would demote the primary after retry_timeout.
+	if err := c.Configure(ctx, map[string]any{"failsafe_mode": true}); err != nil {
+		t.Fatal(err)
+	}
+	p.settle(ctx)
+	from, epoch := p.count(), p.epoch()
+	if err := c.Etcd[0].Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t, from, 5*time.Second, "stale", func(t *route.Table) bool { return t.Freshness == route.Stale })
+	p.wait(t, from, 15*time.Second, "blind", func(t *route.Table) bool { return t.Freshness == route.Blind })
+	if err := c.Etcd[0].Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, at := p.wait(t, from, 10*time.Second, "fresh after the thaw", func(t *route.Table) bool { return t.Freshness == route.Fresh })
+
+	if err := c.Etcd[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, at = p.wait(t, at, 5*time.Second, "stale after the kill", func(t *route.Table) bool { return t.Freshness == route.Stale })
+	if err := c.Etcd[0].Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.wait(t, at, 10*time.Second, "fresh after the restart", func(t *route.Table) bool { return t.Freshness == route.Fresh })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, table := range p.tables[from:] {
+		if !leads("n1")(table) || !reads("n2 n3")(table) || table.Epoch != epoch {
+			t.Errorf("etcd alone changed the table: %s", show(table))
+		}
+	}
+}
+
+// settle lets Patroni's next loop see a changed configuration.
+func (p *published) settle(ctx context.Context) {
+	select {
+	case <-time.After(5 * time.Second):
+	case <-ctx.Done():
+	}
+}
+
+func stepCrash(ctx context.Context, t *testing.T, c *lab.Cluster, p *published) {
+	from := p.count()
+	second, third := writableAt(t, c.Node("n2")), writableAt(t, c.Node("n3"))
+	killed := time.Now()
+	if err := c.Node("n1").Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_, at, _ := p.wait(t, from, 5*time.Second, "primary lost", func(t *route.Table) bool { return t.Primary == nil })
+	t.Logf("primary killed: lost_ms=%d", at.Sub(killed).Milliseconds())
+	table, at, _ := p.wait(t, from, time.Minute, "another primary", func(t *route.Table) bool {
+		return t.Primary != nil && t.Primary.Name != "n1"
+	})
+	var writable time.Time
+	select {
+	case writable = <-second:
+	case writable = <-third:
+	}
+	lag := at.Sub(writable)
+	t.Logf("failover to=%s took_ms=%d writable_to_table_ms=%.1f", table.Primary.Name, at.Sub(killed).Milliseconds(), float64(lag.Microseconds())/1000)
+	if lag > maxLag {
+		t.Errorf("writable %v before the table said so, want at most %v", lag, maxLag)
+	}
+}
