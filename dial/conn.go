@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -126,6 +127,27 @@ func (c *Conn) run(ctx context.Context, op Op, budget int, exchange func() error
 		_ = c.drop()
 	}
 	return explain(ctx, op, c.address, err)
+}
+
+// send writes a message, if there is one. A server that has gone may have said
+// why before: that is the better error.
+func (c *Conn) send(message []byte) error {
+	if len(message) == 0 {
+		return nil
+	}
+	_, err := c.stream.conn.Write(message)
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	for {
+		typ, body, readErr := c.stream.next()
+		if readErr != nil {
+			return err
+		}
+		if typ == 'E' {
+			return wire.ParseError(body)
+		}
+	}
 }
 
 // asynchronous handles the messages that a server may send at any time and

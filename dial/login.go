@@ -50,7 +50,7 @@ func (c *Conn) login(cfg *Config) error {
 		hello.Params = append(hello.Params, wire.Param{Name: "database", Value: cfg.Database})
 	}
 	hello.Params = append(hello.Params, cfg.Params...)
-	if _, err := c.stream.conn.Write(hello.Append(nil)); err != nil {
+	if err := c.send(hello.Append(nil)); err != nil {
 		return err
 	}
 	if err := c.authenticate(cfg); err != nil {
@@ -79,7 +79,7 @@ func (c *Conn) authenticate(cfg *Config) error {
 			if err != nil || done {
 				return err
 			}
-			if _, err := c.stream.conn.Write(send); err != nil {
+			if err := c.send(send); err != nil {
 				return err
 			}
 		case 'E':

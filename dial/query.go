@@ -45,7 +45,7 @@ func (c *Conn) query(sql string) (rows []Row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.stream.conn.Write(message); err != nil {
+	if err := c.send(message); err != nil {
 		return nil, err
 	}
 	var refusal *wire.Error
