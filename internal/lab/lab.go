@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 )
+
+// maxNodes is the most that a cluster may have.
+const maxNodes = 3
 
 // Options say what a cluster consists of. The zero value is one node and one
 // etcd member.
@@ -30,6 +34,9 @@ type Options struct {
 	Parameters map[string]string
 	// HBA lines come before the lab's own in pg_hba.conf.
 	HBA []string
+	// TLS makes the servers offer TLS, with a certificate for their addresses
+	// from the authority in CAFile.
+	TLS bool
 
 	// Log, when it is not nil, gets a line for each step of the start.
 	Log io.Writer
@@ -37,8 +44,8 @@ type Options struct {
 
 func (o Options) withDefaults() (Options, error) {
 	o.Nodes, o.EtcdMembers = max(o.Nodes, 1), max(o.EtcdMembers, 1)
-	if o.Nodes > 3 {
-		return o, fmt.Errorf("lab: %d nodes, at most 3", o.Nodes)
+	if o.Nodes > maxNodes {
+		return o, fmt.Errorf("lab: %d nodes, at most %d", o.Nodes, maxNodes)
 	}
 	if o.EtcdMembers != 1 && o.EtcdMembers != 3 {
 		return o, fmt.Errorf("lab: %d etcd members, want 1 or 3", o.EtcdMembers)
@@ -67,8 +74,12 @@ type Cluster struct {
 	// Etcd are the members: etcd1, etcd2, etcd3.
 	Etcd []*Process
 
-	opt  Options
-	slot *slot
+	// CAFile is the certificate authority of the servers, empty without TLS.
+	CAFile string
+
+	opt        Options
+	slot       *slot
+	parameters map[string]string // of postgresql.conf
 }
 
 // Node is one Patroni with its PostgreSQL.
@@ -105,15 +116,8 @@ func Start(ctx context.Context, opt Options) (*Cluster, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) error {
-	for n := range c.opt.EtcdMembers {
-		c.Etcd = append(c.Etcd, c.etcd(n+1))
-	}
-	for n := range c.opt.Nodes {
-		node, err := c.node(n + 1)
-		if err != nil {
-			return err
-		}
-		c.Nodes = append(c.Nodes, node)
+	if err := c.describe(); err != nil {
+		return err
 	}
 	if err := startAll(ctx, c.Etcd); err != nil {
 		return err
@@ -138,6 +142,30 @@ func (c *Cluster) start(ctx context.Context) error {
 	}
 	for _, n := range others {
 		fmt.Fprintf(c.opt.Log, "%s: replica, PostgreSQL on %s\n", n.Name, n.Postgres.Addr)
+	}
+	return nil
+}
+
+// describe makes the parts and their configuration, and starts nothing.
+func (c *Cluster) describe() error {
+	c.parameters = baseParameters(c.opt.Parameters)
+	if c.opt.TLS {
+		ca, parameters, err := c.slot.enableTLS()
+		if err != nil {
+			return err
+		}
+		c.CAFile = ca
+		maps.Copy(c.parameters, parameters)
+	}
+	for n := range c.opt.EtcdMembers {
+		c.Etcd = append(c.Etcd, c.etcd(n+1))
+	}
+	for n := range c.opt.Nodes {
+		node, err := c.node(n + 1)
+		if err != nil {
+			return err
+		}
+		c.Nodes = append(c.Nodes, node)
 	}
 	return nil
 }

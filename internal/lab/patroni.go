@@ -81,7 +81,7 @@ func (c *Cluster) dynamicConfig() object {
 		"ttl": 20, "loop_wait": 2, "retry_timeout": 3,
 		"postgresql": object{
 			"use_pg_rewind": true,
-			"parameters":    baseParameters(c.opt.Parameters),
+			"parameters":    c.parameters,
 		},
 	}
 	maps.Copy(dcs, c.opt.DCS)

@@ -27,6 +27,9 @@ type Postgres struct {
 	DataDir string
 	// SocketDir is where its Unix socket is.
 	SocketDir string
+	// CAFile is the certificate authority of a lone server with TLS. Nodes have
+	// theirs in Cluster.
+	CAFile string
 
 	slot *slot
 }
@@ -37,6 +40,9 @@ type PostgresOptions struct {
 	Parameters map[string]string
 	// HBA lines come before the lab's own in pg_hba.conf.
 	HBA []string
+	// TLS makes the server offer TLS, with a certificate for its address from
+	// the authority in CAFile.
+	TLS bool
 }
 
 // StartPostgres starts a PostgreSQL of its own slot, without Patroni and etcd,
@@ -90,6 +96,14 @@ func (pg *Postgres) prepare(ctx context.Context, opt PostgresOptions) error {
 		return err
 	}
 	parameters := baseParameters(opt.Parameters)
+	if opt.TLS {
+		ca, more, err := pg.slot.enableTLS()
+		if err != nil {
+			return err
+		}
+		pg.CAFile = ca
+		maps.Copy(parameters, more)
+	}
 	parameters["listen_addresses"] = pg.Host
 	parameters["unix_socket_directories"] = pg.SocketDir
 	var conf strings.Builder

@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -39,4 +41,15 @@ func TestLonePostgres(t *testing.T) {
 			t.Errorf("SELECT 1 = %q, %v", got, err)
 		}
 	})
+}
+
+func TestTLSVerifies(t *testing.T) {
+	t.Parallel()
+	pg := StartPostgresT(t, PostgresOptions{TLS: true})
+	cmd := exec.CommandContext(t.Context(), filepath.Join(pgBin, "psql"), "-X", "-A", "-t",
+		"-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+		"host="+pg.Host+" user="+TrustUser+" dbname="+AppDatabase+" sslmode=verify-full sslrootcert="+pg.CAFile)
+	if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "t" {
+		t.Errorf("psql: %q, %v, want t", out, err)
+	}
 }
