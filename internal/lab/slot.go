@@ -111,13 +111,11 @@ func openLock(path string) (*os.File, error) {
 	return f, nil
 }
 
-// open makes the directory of a locked slot and starts the watchdog. A
-// directory that is there already has outlived its owner and its watchdog.
+// open makes the directory of a locked slot and starts the watchdog, after it
+// has cleared what may have outlived an earlier owner together with its watchdog.
 func (s *slot) open() error {
-	if _, err := os.Stat(s.dir); err == nil {
-		if out, err := s.watch().CombinedOutput(); err != nil {
-			return fmt.Errorf("lab: slot %d: clear: %w: %s", s.number, err, out)
-		}
+	if out, err := s.watch().CombinedOutput(); err != nil {
+		return fmt.Errorf("lab: slot %d: clear: %w: %s", s.number, err, out)
 	}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		return fmt.Errorf("lab: %w", err)
