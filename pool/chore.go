@@ -74,6 +74,7 @@ func (s *Server) applySettings() {
 func (s *Server) lend() {
 	s.chore = noChore
 	s.state = lent
+	s.loans++
 	s.forgetWaiter()
 	s.seen = append(s.seen[:0], s.borrower.Reported()...)
 	s.tellParameters()

@@ -137,7 +137,5 @@ func Passing(code string) bool {
 func (p *Pool) noteFatal(s *Server, message []byte) {
 	e := wire.ParseError(message[wire.HeaderSize:])
 	p.log.Info("server ended the connection", zap.String("code", e.Code), zap.String("message", e.Message), zap.Uint32("pid", s.pid))
-	if p.role == route.Primary {
-		p.set.observe(p.key.Node, Observation{Err: e})
-	}
+	p.set.observe(route.Observation{Node: p.key.Node, Kind: route.SawBroken, At: time.Now(), Err: e})
 }

@@ -145,7 +145,7 @@ func (p *Pool) returned(s *Server) {
 		s.terminate("its pool is no longer in use")
 		return
 	}
-	if life := p.set.settings.ServerLifetime; life > 0 && now.Sub(s.created) >= life {
+	if life := p.set.settings.ServerLifetime; s.loans > 0 && now.Sub(s.created) >= life {
 		s.terminate("server_lifetime")
 		p.fill()
 		return

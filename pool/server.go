@@ -44,6 +44,7 @@ type Server struct {
 	reported []wire.Param
 	seen     []wire.Param // what the client knows of reported, while lent
 	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
+	loans    int          // how often it was lent
 	cancels  int          // cancel requests under way
 	lastUse  time.Time    // when it was last given back
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,12 +25,6 @@ var ErrNotWritable = errors.New("node is in recovery")
 // maxDials bounds the logins to servers that are under way at one time.
 const maxDials = 64
 
-// Observation is what a server login or its end taught about a node.
-type Observation struct {
-	Parameters []wire.Param // of a successful login
-	Err        error        // of a failed one, or the server's last word
-}
-
 // Counters count for the whole process.
 type Counters struct {
 	ServerLogins  atomic.Uint64
@@ -43,8 +39,9 @@ type Options struct {
 	Settings Settings
 	Loops    []*loop.Loop
 	Log      *zap.Logger
-	// Observe is told of every login; it must not block. May be nil.
-	Observe func(*route.Node, Observation)
+	// Observe is told what each login teaches about its node; it must not
+	// block. May be nil.
+	Observe func(route.Observation)
 	// LoggedIn is told what a server reports after a login with neutral
 	// parameters; it must not block or keep params. May be nil.
 	LoggedIn func(key Key, role route.Role, params []wire.Param)
@@ -56,7 +53,7 @@ type Set struct {
 	settings Settings
 	loops    []*loop.Loop
 	log      *zap.Logger
-	observer func(*route.Node, Observation)
+	observer func(route.Observation)
 	news     func(Key, route.Role, []wire.Param)
 	slots    chan struct{} // one token for each login under way
 	keys     *auth.KeyCache
@@ -228,6 +225,7 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	started := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, t.settings.ServerConnectTimeout)
 	defer cancel()
 	conn, err := dial.Login(ctx, &dial.Config{
@@ -246,10 +244,14 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 		if conn != nil {
 			conn.Close()
 		}
-		t.observe(key.Node, Observation{Err: err})
+		t.observe(route.Observation{Node: key.Node, Kind: failureSeen(err), At: started, Err: err})
 		return nil, err
 	}
-	t.observe(key.Node, Observation{Parameters: conn.Parameters()})
+	seen := route.SawAnswer
+	if role == route.Primary {
+		seen = route.SawWritable
+	}
+	t.observe(route.Observation{Node: key.Node, Kind: seen, At: started})
 	return conn, nil
 }
 
@@ -284,9 +286,27 @@ func firstText(rows []dial.Row) string {
 	return rows[0][0].Text
 }
 
-func (t *Set) observe(n *route.Node, o Observation) {
+// failureSeen says what a failed login shows of the node. A server that refuses
+// this user or database answers, and that is all it shows.
+func failureSeen(err error) route.ObservationKind {
+	var fatal *wire.Error
+	switch {
+	case errors.Is(err, ErrNotWritable):
+		return route.SawRecovery
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return route.SawRefused
+	case errors.As(err, &fatal) && fatal.Code == wire.CodeCannotConnectNow:
+		return route.SawRefused
+	case errors.As(err, &fatal):
+		return route.SawAnswer
+	default:
+		return route.SawBroken
+	}
+}
+
+func (t *Set) observe(o route.Observation) {
 	if t.observer != nil {
-		t.observer(n, o)
+		t.observer(o)
 	}
 }
 

@@ -10,7 +10,7 @@ type Settings struct {
 	ServerCheckQuery     string        // sent before a server is lent that was idle for ServerCheckDelay
 	ServerCheck          bool          // whether there is a check query; it may be the empty one
 	ServerCheckDelay     time.Duration // since the last use
-	ServerLifetime       time.Duration // age from which a server is not lent again
+	ServerLifetime       time.Duration // age from which a server is not lent again; 0 lends it once
 	ServerIdleTimeout    time.Duration // idle time after which a server is closed
 	ServerConnectTimeout time.Duration // dial and login together
 	ServerLoginRetry     time.Duration // pause after a login that failed for lack of a server
@@ -42,3 +42,6 @@ func (s *Settings) database(name string) Database {
 	}
 	return d
 }
+
+// DefaultCancelWait is PgBouncer's default of cancel_wait_timeout.
+const DefaultCancelWait = 10 * time.Second

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/config"
+	"github.com/pgvip/pgvip/dcs"
+	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/health"
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/proxy"
+	"github.com/pgvip/pgvip/route"
+)
+
+// node is one running pgvip: the parts, and the order in which they start and
+// stop.
+type node struct {
+	config  *config.Config
+	log     *zap.Logger
+	loops   []*loop.Loop
+	pools   *pool.Set
+	proxy   *proxy.Proxy
+	control *control
+
+	primary  []net.Listener
+	replicas []net.Listener
+
+	stopControl context.CancelFunc
+	running     sync.WaitGroup
+}
+
+// newNode builds all parts and opens the listeners, so that a port in use is
+// found before anything has started.
+func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, error) {
+	n := &node{config: c, log: log}
+	if err := n.listen(); err != nil {
+		n.closeListeners()
+		return nil, err
+	}
+	// One more than loops: while every loop sleeps in the kernel, the goroutines
+	// of the cold path have a processor of their own.
+	loops := loopCount(c.Loops)
+	runtime.GOMAXPROCS(loops + 1)
+	for range loops {
+		l, err := loop.New()
+		if err != nil {
+			n.closeListeners()
+			return nil, fmt.Errorf("event loop: %w", err)
+		}
+		n.loops = append(n.loops, l)
+	}
+	source, err := dcs.NewEtcd(etcdConfig(c))
+	if err != nil {
+		n.closeListeners()
+		return nil, err
+	}
+	monitor := health.NewMonitor(healthConfig(c))
+	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(c, users), Loops: n.loops, Log: log})
+	n.pools = pool.NewSet(pool.Options{
+		Settings: poolSettings(c),
+		Loops:    n.loops,
+		Log:      log,
+		Observe:  monitor.Observe,
+		LoggedIn: n.proxy.LoggedIn,
+	})
+	n.proxy.UsePools(n.pools)
+	n.control = newControl(source, monitor, n.proxy.SetTable, log)
+	return n, nil
+}
+
+// loopCount applies rule 9: as many as there are CPUs, at most eight, and one
+// on two CPUs, where PostgreSQL or the applications want the other.
+func loopCount(configured int) int {
+	cpus := runtime.NumCPU()
+	switch {
+	case configured > 0:
+		return configured
+	case cpus <= 2:
+		return 1
+	default:
+		return min(cpus, 8)
+	}
+}
+
+// start begins to serve. Clients may come before the cluster is known: they
+// wait.
+func (n *node) start() {
+	for _, l := range n.loops {
+		n.running.Go(l.Run)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	n.stopControl = stop
+	n.running.Go(func() { n.control.Run(ctx) })
+	for _, l := range n.primary {
+		n.proxy.Serve(l, route.Primary)
+	}
+	for _, l := range n.replicas {
+		n.proxy.Serve(l, route.Replica)
+	}
+}
+
+// stop ends everything in the reverse order; ctx bounds the time for open
+// transactions.
+func (n *node) stop(ctx context.Context) {
+	n.proxy.Shutdown(ctx)
+	n.stopControl()
+	n.pools.Close()
+	for _, l := range n.loops {
+		l.Close()
+	}
+	n.running.Wait()
+}
+
+func (n *node) listen() error {
+	for _, to := range []struct {
+		addresses []config.Address
+		listeners *[]net.Listener
+	}{{n.config.Listen.Primary, &n.primary}, {n.config.Listen.Replicas, &n.replicas}} {
+		for i, a := range to.addresses {
+			l, err := net.Listen("tcp", a.String())
+			if err != nil {
+				return listenError(a.String(), err)
+			}
+			*to.listeners = append(*to.listeners, l)
+			if dir := n.config.Listen.UnixSocketDir; dir != "" && i == 0 {
+				path := filepath.Join(dir, ".s.PGSQL."+strconv.Itoa(a.Port))
+				if l, err = listenUnix(path); err != nil {
+					return listenError(path, err)
+				}
+				*to.listeners = append(*to.listeners, l)
+			}
+		}
+	}
+	return nil
+}
+
+func (n *node) closeListeners() {
+	for _, l := range append(n.primary, n.replicas...) {
+		l.Close()
+	}
+}
+
+func etcdConfig(c *config.Config) dcs.EtcdConfig {
+	e := dcs.EtcdConfig{
+		Namespace: c.Namespace, Scope: c.Scope,
+		Username: c.Etcd.Username, Password: c.Etcd.Password.Reveal(),
+	}
+	for _, h := range c.Etcd.Hosts {
+		e.Endpoints = append(e.Endpoints, h.String())
+	}
+	return e
+}
+
+func healthConfig(c *config.Config) health.Config {
+	p := &c.Probe
+	return health.Config{
+		Login: health.PostgreSQL(dial.Config{
+			User: p.User, Database: p.DBName,
+			Credential: auth.Credential{Password: p.Password.Reveal()},
+			KeyCache:   auth.NewKeyCache(16),
+		}),
+		Inter: p.Inter, FastInter: p.FastInter, Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
+	}
+}
+
+func proxySettings(c *config.Config, users *auth.UserList) proxy.Settings {
+	method := map[config.AuthType]auth.Method{
+		config.AuthTrust: auth.Trust, config.AuthPlain: auth.Password,
+		config.AuthMD5: auth.MD5, config.AuthSCRAM: auth.SCRAM,
+	}[c.AuthType]
+	return proxy.Settings{
+		AuthMethod:             method,
+		Users:                  users,
+		MaxClientConn:          c.MaxClientConn,
+		ClientLoginTimeout:     c.ClientLoginTimeout,
+		FailoverWaitTimeout:    c.FailoverWaitTimeout,
+		ApplicationNameAddHost: c.ApplicationNameAddHost,
+		Disabled:               func(db string) bool { return c.Database(db).Disabled },
+	}
+}
+
+func poolSettings(c *config.Config) pool.Settings {
+	s := pool.Settings{
+		DefaultPoolSize:      c.DefaultPoolSize,
+		ServerResetQuery:     c.ServerResetQuery,
+		ServerCheck:          c.ServerCheckQuery.Enabled,
+		ServerCheckQuery:     c.ServerCheckQuery.SQL,
+		ServerCheckDelay:     c.ServerCheckDelay,
+		ServerLifetime:       c.ServerLifetime,
+		ServerIdleTimeout:    c.ServerIdleTimeout,
+		ServerConnectTimeout: c.ServerConnectTimeout,
+		ServerLoginRetry:     c.ServerLoginRetry,
+		QueryWaitTimeout:     c.QueryWaitTimeout,
+		CancelWaitTimeout:    pool.DefaultCancelWait,
+		Databases:            make(map[string]pool.Database, len(c.Databases)),
+	}
+	for name, d := range c.Databases {
+		s.Databases[name] = pool.Database{Name: d.DBName, PoolSize: d.PoolSize}
+	}
+	return s
+}
