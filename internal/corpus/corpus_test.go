@@ -101,11 +101,12 @@ func TestChunkingChangesNothing(t *testing.T) {
 	}
 }
 
-// TestEverySplitChangesNothing is the same at every single byte boundary.
-func TestEverySplitChangesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("thousands of plays")
-	}
+// directStride thins out the splits played against PostgreSQL itself, which is
+// not what is under test: that its answers stay the same is, and takes a sample.
+const directStride = 5
+
+// TestSplitsChangeNothing is the same for writes cut in two.
+func TestSplitsChangeNothing(t *testing.T) {
 	player := NewPlayer(startPostgres(t))
 	for _, tr := range transcripts(t) {
 		t.Run(tr.Name, func(t *testing.T) {
@@ -116,7 +117,13 @@ func TestEverySplitChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := player.PlaySplits(t.Context(), tr, tr.Splits(), 4, want); err != nil {
+			var splits []int
+			for i, at := range tr.Splits() {
+				if i%directStride == 0 {
+					splits = append(splits, at)
+				}
+			}
+			if err := player.PlaySplits(t.Context(), tr, splits, 4, want); err != nil {
 				t.Error(err)
 			}
 		})

@@ -29,6 +29,7 @@
 //	f REASON                     CopyFail
 //	F OID [ARG...] [-> FORMAT]   FunctionCall
 //	raw TYPE BODY                any message, well formed or not, length added
+//	bytes DATA                   bytes as they are, such as half a message
 //	wait TYPE [N]                send what stands before, then read until N
 //	                             (default 1) messages of this type have come
 //	wait eof                     read until the server closes

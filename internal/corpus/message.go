@@ -12,20 +12,21 @@ const protocolVersion = 3 << 16
 // encoders build the client messages by type byte. Everything is written by
 // hand because a transcript must also be able to say what a library would not.
 var encoders = map[string]func([]word) ([]byte, error){
-	"Q":   encodeStrings('Q', 1),
-	"P":   encodeParse,
-	"B":   encodeBind,
-	"D":   encodeTarget('D'),
-	"C":   encodeTarget('C'),
-	"E":   encodeExecute,
-	"S":   encodeStrings('S', 0),
-	"H":   encodeStrings('H', 0),
-	"X":   encodeStrings('X', 0),
-	"c":   encodeStrings('c', 0),
-	"f":   encodeStrings('f', 1),
-	"d":   encodeCopyData,
-	"F":   encodeFunctionCall,
-	"raw": encodeRaw,
+	"Q":     encodeStrings('Q', 1),
+	"P":     encodeParse,
+	"B":     encodeBind,
+	"D":     encodeTarget('D'),
+	"C":     encodeTarget('C'),
+	"E":     encodeExecute,
+	"S":     encodeStrings('S', 0),
+	"H":     encodeStrings('H', 0),
+	"X":     encodeStrings('X', 0),
+	"c":     encodeStrings('c', 0),
+	"f":     encodeStrings('f', 1),
+	"d":     encodeCopyData,
+	"F":     encodeFunctionCall,
+	"raw":   encodeRaw,
+	"bytes": encodeBytes,
 }
 
 // message adds type byte and length to a body.
@@ -194,6 +195,13 @@ func encodeRaw(args []word) ([]byte, error) {
 		return nil, fmt.Errorf("raw takes a type byte and a body")
 	}
 	return message(args[0].text[0], []byte(args[1].text)), nil
+}
+
+func encodeBytes(args []word) ([]byte, error) {
+	if len(args) != 1 {
+		return nil, fmt.Errorf("bytes takes 1 word, has %d", len(args))
+	}
+	return []byte(args[0].text), nil
 }
 
 func appendCString(dst []byte, s string) []byte {

@@ -20,14 +20,14 @@ type Normaliser struct {
 }
 
 // processID matches the ids in messages such as "process 4711 still waiting".
-var processID = regexp.MustCompile(`\b([Pp]rocess|PID) [0-9]+`)
+var processID = regexp.MustCompile(`([Pp]rocess|PID) [0-9]+`)
 
 // Stream returns a copy of a server stream with what may differ blanked. The
 // number of messages never changes.
 func (n Normaliser) Stream(stream []byte) []byte {
 	out := make([]byte, 0, len(stream))
 	for _, m := range Messages(stream) {
-		if m.Type == '!' {
+		if m.Broken {
 			return append(out, m.Body...)
 		}
 		out = append(out, message(m.Type, n.body(m))...)

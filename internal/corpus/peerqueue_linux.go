@@ -72,14 +72,15 @@ func (q *peerQueue) close() {
 // has passed.
 func (q *peerQueue) awaitRead() error {
 	start := time.Now()
-	for time.Since(start) < awaitLimit {
+	for pause := int64(20_000); time.Since(start) < awaitLimit; pause = min(2*pause, 500_000) {
 		n, err := q.unread()
 		if err != nil || n == 0 {
 			return err
 		}
 		// The kernel offers no event for this, so it is polled. The pause lets
-		// the peer, which may need this very CPU, do its reading.
-		time.Sleep(20 * time.Microsecond)
+		// the peer, which may need this very CPU, do its reading. time.Sleep
+		// would take a whole millisecond: epoll_wait has no finer unit.
+		unix.Nanosleep(&unix.Timespec{Nsec: pause}, nil)
 	}
 	return nil
 }

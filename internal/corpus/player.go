@@ -73,8 +73,9 @@ func (c Chunking) String() string {
 	return "whole"
 }
 
-// Play logs in on a connection of its own, plays t in the given chunking (the
-// startup packet and the authentication too) and returns what the server sent.
+// Play logs in on a connection of its own, plays t in the given chunking and
+// returns what the server sent. The login itself is cut as well if t has startup
+// parameters; without, all logins are alike and one such is enough.
 // A *LoginError means that the server refused the login.
 func (p *Player) Play(ctx context.Context, t *Transcript, c Chunking) (*Recording, error) {
 	s, err := p.open(ctx, t.Startup, c)
@@ -115,13 +116,20 @@ func (p *Player) open(ctx context.Context, params []Param, c Chunking) (*session
 			return nil, err
 		}
 	}
-	send := func(b []byte) error { return s.write(b, c) }
+	send := func(b []byte) error { return s.write(b, loginChunking(params, c)) }
 	l := login{target: p.target, params: params, salted: &p.salted, send: send, r: s.r}
 	if s.welcome, err = l.run(); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func loginChunking(params []Param, c Chunking) Chunking {
+	if len(params) == 0 {
+		return Chunking{}
+	}
+	return c
 }
 
 // close gives the connection back; a session still alive says Terminate, so
@@ -147,6 +155,8 @@ func (s *session) play(t *Transcript, c Chunking) ([]Step, error) {
 		whole.Client = append(whole.Client, b.Client...)
 		whole.Cut = whole.Cut || b.Cut
 	}
+	// When the server is to close, it may do so before it has read everything.
+	whole.Wait.EOF = t.Script[len(t.Script)-1].Wait.EOF
 	join := func() error { return nil }
 	if c.Coalesced {
 		join = s.send(whole, c)
@@ -185,13 +195,14 @@ func (s *session) send(b Batch, c Chunking) func() error {
 		return func() error { return nil }
 	}
 	write := func() error {
-		if err := s.write(b.Client, c); err != nil {
-			return err
+		err := s.write(b.Client, c)
+		if err == nil && b.Cut {
+			err = s.conn.CloseWrite()
 		}
-		if b.Cut {
-			return s.conn.CloseWrite()
+		if b.Wait.EOF && closed(err) {
+			return nil
 		}
-		return nil
+		return err
 	}
 	if len(b.Client) <= inlineWrite {
 		err := write()
@@ -258,5 +269,5 @@ func (s *session) await(w Wait) ([]byte, error) {
 // closed reports the end of a stream. A reset counts: a server that closes with
 // bytes unread has its kernel send one, which says nothing about the protocol.
 func closed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -29,6 +29,10 @@ type Recording struct {
 type Message struct {
 	Type byte
 	Body []byte
+
+	// Broken marks the rest of a stream that is no whole message: Body is all
+	// of it.
+	Broken bool
 }
 
 // String shows the message as a golden has it, cut to a line's length.
@@ -38,22 +42,24 @@ func (m Message) String() string {
 	if len(s) > line {
 		s = fmt.Sprintf("%s... (%d bytes)", s[:line], len(m.Body))
 	}
-	return string(m.Type) + " " + s
+	if m.Broken {
+		return "broken " + s
+	}
+	return string(rune(m.Type)) + " " + s
 }
 
-// Messages cuts a server stream into messages. A last message that is not whole
-// comes with the type '!' and all its bytes as the body.
+// Messages cuts a server stream into messages, the last of which may be Broken.
 func Messages(stream []byte) []Message {
 	var all []Message
 	for len(stream) > 0 {
 		if len(stream) < 5 {
-			return append(all, Message{'!', stream})
+			return append(all, Message{Body: stream, Broken: true})
 		}
 		n := uint64(binary.BigEndian.Uint32(stream[1:5]))
 		if n < 4 || n+1 > uint64(len(stream)) {
-			return append(all, Message{'!', stream})
+			return append(all, Message{Body: stream, Broken: true})
 		}
-		all = append(all, Message{stream[0], stream[5 : n+1]})
+		all = append(all, Message{Type: stream[0], Body: stream[5 : n+1]})
 		stream = stream[n+1:]
 	}
 	return all
@@ -118,7 +124,7 @@ func compareStreams(norm Normaliser, got, want []byte) *Difference {
 		if i < len(ws) {
 			w = ws[i].String()
 		}
-		if i < len(gs) && i < len(ws) && gs[i].Type == ws[i].Type && bytes.Equal(gs[i].Body, ws[i].Body) {
+		if i < len(gs) && i < len(ws) && gs[i].Type == ws[i].Type && gs[i].Broken == ws[i].Broken && bytes.Equal(gs[i].Body, ws[i].Body) {
 			continue
 		}
 		d := &Difference{Index: i, Got: g, Want: w}

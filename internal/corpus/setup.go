@@ -22,6 +22,7 @@ func Setup(t Target) (cluster, database []string) {
 		"CREATE TABLE corpus.item (id int PRIMARY KEY CHECK (id > 0), v text)",
 		"INSERT INTO corpus.item SELECT g, 'item ' || g FROM generate_series(1, 10) g",
 		"CREATE TABLE corpus.part (id int, item int REFERENCES corpus.item DEFERRABLE)",
+		"CREATE FUNCTION corpus.noisy(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'row %', i; RETURN i; END $$",
 		"GRANT USAGE ON SCHEMA corpus TO " + user,
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA corpus TO " + user,
 		"GRANT CREATE ON SCHEMA corpus TO " + user,

@@ -46,15 +46,21 @@ func (t *Transcript) Short() bool {
 // notable are the splits of a long batch: within a header's reach of a message
 // border, and around the sizes that buffers have.
 func notable(b Batch) []int {
-	const reach = 6
+	const (
+		reach   = 6
+		borders = 10
+	)
 	var at []int
 	near := func(center int) {
 		for i := max(1, center-reach); i <= center+reach && i < len(b.Client); i++ {
 			at = append(at, i)
 		}
 	}
-	for _, start := range b.Starts {
-		near(start)
+	for i, start := range b.Starts {
+		// A thousand equal messages teach no more than the first few.
+		if i < borders || i >= len(b.Starts)-2 {
+			near(start)
+		}
 	}
 	for size := exhaustive; size < len(b.Client); size *= 2 {
 		at = append(at, size-1, size)
