@@ -20,6 +20,7 @@ func TestFaults(t *testing.T) {
 		{"key of another section", "fastinter: 1s", "7:1: fastinter: is not a known key, did you mean probe.fastinter?"},
 		{"key of PgBouncer", "so_reuseport: 1", "7:1: so_reuseport: is PgBouncer's: one pgvip process uses all CPUs, see loops"},
 		{"key of later", "client_tls_sslmode: require", "7:1: client_tls_sslmode: is not supported by this version yet: TLS is not built"},
+		{"key of PgBouncer in an override", "databases:\n  a.b: {host: x}", `8:9: databases."a.b".host: is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd`},
 		{"doubled key", "loops: 1\nloops: 2", "8:1: loops: is given twice, first on line 7"},
 		{"doubled database", "databases:\n  a.b: {}\n  a.b: {}", `9:3: databases."a.b": is given twice, first on line 8`},
 		{"no value", "loops:", "7:1: loops: has no value"},

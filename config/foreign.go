@@ -97,9 +97,12 @@ func distance(a, b string) int {
 // foreign gives the sentence about a key that operators know from another
 // program, or from a later version of pgvip.
 func foreign(path string) (string, bool) {
+	section, name := split(path)
 	for _, group := range foreignKeys() {
-		if slices.Contains(group.paths, path) {
-			return group.text, true
+		for _, p := range group.paths {
+			if s, n := split(p); n == name && sameSection(s, section) {
+				return group.text, true
+			}
 		}
 	}
 	return "", false
@@ -122,7 +125,7 @@ func meaninglessKeys() []foreignGroup {
 			"listen_addr", "listen_port", "host", "port"}},
 		{"is PgBouncer's: write listen.unix_socket_dir", []string{"unix_socket_dir"}},
 		{"is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd", []string{
-			"load_balance_hosts"}},
+			"load_balance_hosts", "databases.*.host", "databases.*.port", "databases.*.load_balance_hosts"}},
 		{"is PgBouncer's: one pgvip process uses all CPUs, see loops", []string{"so_reuseport", "peer_id", "peers"}},
 		{"is PgBouncer's: pgvip stays in the foreground and writes no pid file; the service manager knows the pid", []string{
 			"pidfile", "conffile", "job_name", "service_name"}},
@@ -146,7 +149,13 @@ func laterKeys() []foreignGroup {
 	const later = "is not supported by this version yet"
 	return []foreignGroup{
 		{later + ": the user list in auth_file is the only source of users", []string{
-			"auth_query", "auth_user", "auth_dbname", "auth_hba_file", "auth_ident_file"}},
+			"auth_query", "auth_user", "auth_dbname", "auth_hba_file", "auth_ident_file",
+			"databases.*.auth_query", "databases.*.auth_user", "databases.*.auth_dbname"}},
+		{later + ": a server connection logs in as the client's own user", []string{
+			"databases.*.user", "databases.*.password"}},
+		{later + ": clients set it, or ALTER DATABASE does", []string{
+			"databases.*.client_encoding", "databases.*.datestyle", "databases.*.timezone",
+			"databases.*.connect_query"}},
 		{later, []string{
 			"min_pool_size", "reserve_pool_size", "reserve_pool_timeout", "max_db_connections",
 			"max_db_client_connections", "max_user_connections", "max_user_client_connections",
@@ -154,7 +163,13 @@ func laterKeys() []foreignGroup {
 			"query_timeout", "cancel_wait_timeout", "client_idle_timeout",
 			"idle_transaction_timeout", "transaction_timeout", "query_wait_notify", "login_notify_message",
 			"max_prepared_statements", "scram_iterations", "stats_period", "admin_users", "stats_users",
-			"dns_max_ttl", "unix_socket_mode", "unix_socket_group"}},
+			"dns_max_ttl", "unix_socket_mode", "unix_socket_group",
+			"databases.*.min_pool_size", "databases.*.reserve_pool", "databases.*.reserve_pool_size",
+			"databases.*.max_db_connections", "databases.*.max_db_client_connections",
+			"databases.*.server_lifetime",
+			"users.*.pool_size", "users.*.reserve_pool_size", "users.*.max_user_connections",
+			"users.*.max_user_client_connections", "users.*.query_timeout", "users.*.client_idle_timeout",
+			"users.*.idle_transaction_timeout", "users.*.transaction_timeout"}},
 		{later + ": TLS is not built", []string{
 			"client_tls_sslmode", "client_tls_key_file", "client_tls_cert_file", "client_tls_ca_file",
 			"client_tls_protocols", "client_tls_ciphers", "client_tls13_ciphers", "client_tls_ecdhcurve",

@@ -76,6 +76,9 @@ func (v *verdict) checkUsers(c *config.Config) {
 	switch {
 	case err == nil:
 		v.users = users.Len()
+		if v.users == 0 && c.AuthType != config.AuthTrust {
+			v.Warnings = append(v.Warnings, "auth_file: "+c.AuthFile+" has no user, so nobody can log in")
+		}
 	case errors.Is(err, fs.ErrPermission):
 		v.Warnings = append(v.Warnings, err.Error())
 	case errors.As(err, &faults):
