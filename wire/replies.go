@@ -201,6 +201,9 @@ func (r *Replies) gotResult(typ byte) (Action, error) {
 		if typ == 's' {
 			return 0, ErrUnexpectedReply
 		}
+		if typ == 'C' && r.size > 1 {
+			r.endCopy()
+		}
 	case kindExecute:
 		if typ == 'C' || typ == 'I' || typ == 's' {
 			r.endCopy()
@@ -316,6 +319,7 @@ func (r *Replies) popReady() (entry, bool) {
 		case kindQuery, kindFunction, kindSync:
 			r.surplus += doubtful
 			r.drop()
+			r.doubt()
 			return e, true
 		case kindMaybeSync:
 			doubtful++
@@ -334,6 +338,15 @@ func (r *Replies) popReady() (entry, bool) {
 		return kindSync, true
 	}
 	return 0, false
+}
+
+// doubt takes off the Syncs that were sent into a COPY of a simple Query that
+// has failed: each was ignored, or will be answered by a surplus ReadyForQuery.
+func (r *Replies) doubt() {
+	for r.size > 0 && r.front().kind() == kindMaybeSync {
+		r.surplus++
+		r.drop()
+	}
 }
 
 // Synthetic returns the reply to make up now, when the oldest outstanding entry
