@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/etcd/client/v3"
 )
@@ -14,18 +15,18 @@ var errWatch = errors.New("watch ended")
 // follow reads everything, then watches from the next revision, confirming what
 // it has by a read each second, until the watch or the client fails.
 func (e *Etcd) follow(ctx context.Context, client *clientv3.Client) error {
-	// Ends the watch and the reader; waiting for the reader is done below.
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the watch
 	first := e.read(ctx, client)
 	if first.err != nil {
-		cancel()
 		e.count(func(s *Stats) { s.Missed++ })
 		return fmt.Errorf("etcd %s: %w", e.cfg.Endpoints[e.endpoint], first.err)
 	}
 	e.resync(first)
-	// Without a leader a member would serve silence for ever.
-	watch := client.Watch(clientv3.WithRequireLeader(ctx), e.prefix, clientv3.WithPrefix(),
-		clientv3.WithRev(e.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
+	watch, err := e.watch(ctx, cancel, client)
+	if err != nil {
+		return err
+	}
 	reads := make(chan read) // closed by readLoop on return
 	go e.readLoop(ctx, client, reads)
 	defer func() {
@@ -34,6 +35,20 @@ func (e *Etcd) follow(ctx context.Context, client *clientv3.Client) error {
 		}
 	}()
 	return e.apply(ctx, watch, reads)
+}
+
+// watch begins to watch from the revision after the keyspace's. cancel ends ctx.
+func (e *Etcd) watch(ctx context.Context, cancel func(), client *clientv3.Client) (clientv3.WatchChan, error) {
+	// Watch returns when the server has confirmed it; a member that froze since
+	// the read would keep it waiting for ever.
+	late := time.AfterFunc(readTimeout, cancel)
+	// Without a leader a member would serve silence for ever.
+	watch := client.Watch(clientv3.WithRequireLeader(ctx), e.prefix, clientv3.WithPrefix(),
+		clientv3.WithRev(e.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
+	if !late.Stop() {
+		return nil, fmt.Errorf("etcd %s: watch: %w", e.cfg.Endpoints[e.endpoint], context.DeadlineExceeded)
+	}
+	return watch, nil
 }
 
 // apply takes events and reads as they come.

@@ -1,0 +1,242 @@
+package dcs
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/client/v3"
+)
+
+// follower runs an Etcd and keeps what it says.
+type follower struct {
+	t    *testing.T
+	etcd *Etcd
+	got  chan Snapshot
+}
+
+func follow(t *testing.T, endpoints ...string) *follower {
+	t.Helper()
+	e, err := NewEtcd(EtcdConfig{Endpoints: endpoints, Namespace: "service", Scope: "demo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &follower{t: t, etcd: e, got: make(chan Snapshot)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		e.Run(ctx, func(s Snapshot) {
+			select {
+			case f.got <- s:
+			case <-ctx.Done():
+			}
+		})
+	})
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	return f
+}
+
+// wait gives the first snapshot from now on that ok accepts.
+func (f *follower) wait(what string, limit time.Duration, ok func(Snapshot) bool) Snapshot {
+	f.t.Helper()
+	deadline := time.After(limit)
+	var last Snapshot
+	for {
+		select {
+		case last = <-f.got:
+			if ok(last) {
+				return last
+			}
+		case <-deadline:
+			f.t.Fatalf("%s: not within %v; last %+v, stats %+v", what, limit, last, f.etcd.Stats())
+		}
+	}
+}
+
+func good(leader string) func(Snapshot) bool {
+	return func(s Snapshot) bool { return s.Err == nil && s.Topology.Leader == leader }
+}
+
+func failed(s Snapshot) bool { return s.Err != nil }
+
+func TestNewEtcdAsksForWhatItNeeds(t *testing.T) {
+	for _, cfg := range []EtcdConfig{{Scope: "demo"}, {Endpoints: []string{"x:1"}}} {
+		if _, err := NewEtcd(cfg); err == nil {
+			t.Errorf("NewEtcd(%+v) gave no error", cfg)
+		}
+	}
+}
+
+// TestEtcdFollowsEvents: one snapshot per revision, in order, none left out.
+func TestEtcdFollowsEvents(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1", "initialize", "7301", "members/pg1", patroni3)
+	f := follow(t, s.client)
+	first := f.wait("first", 5*time.Second, good("pg1"))
+	if !first.Topology.Initialized || len(first.Topology.Members) != 1 || first.At.IsZero() {
+		t.Errorf("first snapshot %+v", first)
+	}
+
+	// The signature of a crash: both keys in one revision.
+	s.background(func() {
+		s.txn(clientv3.OpDelete("/service/demo/leader"), clientv3.OpDelete("/service/demo/members/pg1"))
+	})
+	gone := f.wait("crash", 5*time.Second, good(""))
+	if len(gone.Topology.Members) != 0 {
+		t.Errorf("leader gone, members %+v, want both gone at once", gone.Topology.Members)
+	}
+
+	// Deleted and written again in two revisions: both are seen.
+	s.background(func() { s.put("leader", "pg2") })
+	f.wait("pg2", 5*time.Second, good("pg2"))
+	s.background(func() {
+		s.do(func(ctx context.Context, c *clientv3.Client) error {
+			_, err := c.Delete(ctx, "/service/demo/leader")
+			_, err2 := c.Put(ctx, "/service/demo/leader", "pg2")
+			return errors.Join(err, err2)
+		})
+	})
+	f.wait("deleted", 5*time.Second, good(""))
+	f.wait("put again", 5*time.Second, good("pg2"))
+	if stats := f.etcd.Stats(); stats.Unwatched != 0 || stats.Resyncs != 0 {
+		t.Errorf("a plain run needed more than its watch: %+v", stats)
+	}
+}
+
+// TestEtcdFreshness: At moves with every read, not with events.
+func TestEtcdFreshness(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1")
+	f := follow(t, s.client)
+	first := f.wait("first", 5*time.Second, good("pg1"))
+	f.wait("confirmed", 3*time.Second, func(s Snapshot) bool { return s.At.After(first.At) })
+}
+
+// TestEtcdDownAtStart: it keeps trying, and says why there is no news.
+func TestEtcdDownAtStart(t *testing.T) {
+	s := newEtcdServer(t)
+	f := follow(t, s.client)
+	down := f.wait("trouble", 5*time.Second, failed)
+	if !down.At.IsZero() || f.etcd.Stats().LastErr == "" {
+		t.Errorf("no news yet, but At %v, stats %+v", down.At, f.etcd.Stats())
+	}
+	s.background(func() {
+		s.start()
+		s.put("leader", "pg1")
+	})
+	f.wait("news", 15*time.Second, good("pg1"))
+}
+
+// TestEtcdRotates: an endpoint that accepts and says nothing, as a frozen member
+// does, costs at most two reads.
+func TestEtcdRotates(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1")
+	a, b := newRelay(t, s.client), newRelay(t, s.client)
+	f := follow(t, a.addr(), b.addr())
+	f.wait("first", 5*time.Second, good("pg1"))
+	frozen, other := a, b
+	if f.etcd.Stats().Endpoint == b.addr() {
+		frozen, other = b, a
+	}
+	frozen.freeze()
+	began := time.Now()
+	f.wait("trouble", 5*time.Second, failed)
+	f.wait("the other", 2*time.Second, good("pg1"))
+	if got := f.etcd.Stats().Endpoint; got != other.addr() {
+		t.Errorf("endpoint %s, want %s", got, other.addr())
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("took %v, want two reads and a little", took)
+	}
+}
+
+// TestEtcdCompacted: ha.md 2.1 rule 3; changes and a compaction while the
+// connection was cut lead to a full read.
+func TestEtcdCompacted(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1")
+	r := newRelay(t, s.client)
+	f := follow(t, r.addr())
+	f.wait("first", 5*time.Second, good("pg1"))
+	r.setCut(true)
+	s.do(func(ctx context.Context, c *clientv3.Client) error {
+		var last int64
+		for _, name := range []string{"pg2", "pg3", "pg2", "pg3"} {
+			resp, err := c.Put(ctx, "/service/demo/leader", name)
+			if err != nil {
+				return err
+			}
+			last = resp.Header.Revision
+		}
+		_, err := c.Compact(ctx, last)
+		return err
+	})
+	r.setCut(false)
+	f.wait("resync", 5*time.Second, good("pg3"))
+	s.background(func() { s.put("leader", "pg1") })
+	f.wait("events again", 5*time.Second, good("pg1"))
+}
+
+// TestEtcdRestored: ha.md 2.1 rule 12, another store under the same address.
+func TestEtcdRestored(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1", "leader", "pg1", "leader", "pg1")
+	f := follow(t, s.client)
+	f.wait("first", 5*time.Second, good("pg1"))
+	s.background(func() {
+		s.stop()
+		os.RemoveAll(s.dir)
+		s.start()
+		s.put("leader", "pg2")
+	})
+	f.wait("the new store", 15*time.Second, good("pg2"))
+	if got := f.etcd.Stats().Restores; got != 1 {
+		t.Errorf("Restores %d, want 1", got)
+	}
+}
+
+// TestSilentWatchIsReplaced: ha.md 2.1 rule 5, an event was lost. The read that
+// sees the change tells it; a watch that is still silent a read later goes.
+func TestSilentWatchIsReplaced(t *testing.T) {
+	e, err := NewEtcd(EtcdConfig{Endpoints: []string{"x:1"}, Namespace: "service", Scope: "demo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leaders []string
+	e.news = func(s Snapshot) { leaders = append(leaders, s.Topology.Leader) }
+	key := func(name string, revision int64) []KV {
+		return []KV{{Key: "/service/demo/leader", Value: []byte(name), ModRevision: revision}}
+	}
+	e.resync(read{cluster: 1, revision: 5, kvs: key("pg1", 5)})
+
+	// A read may be ahead of the watch for a moment, which is no fault.
+	watch, reads := make(chan clientv3.WatchResponse), make(chan read)
+	done := make(chan error)
+	go func() { done <- e.apply(t.Context(), watch, reads) }()
+	reads <- read{cluster: 1, revision: 6, kvs: key("pg2", 6)}
+	watch <- clientv3.WatchResponse{Events: []*clientv3.Event{{
+		Type: clientv3.EventTypePut,
+		Kv:   &mvccpb.KeyValue{Key: []byte("/service/demo/leader"), Value: []byte("pg2"), ModRevision: 6},
+	}}}
+	reads <- read{cluster: 1, revision: 6, kvs: key("pg2", 6)}
+
+	reads <- read{cluster: 1, revision: 7, kvs: key("pg3", 7)}
+	reads <- read{cluster: 1, revision: 7, kvs: key("pg3", 7)}
+	if err := <-done; !errors.Is(err, errWatch) {
+		t.Errorf("apply ended with %v, want the watch given up", err)
+	}
+	if want := []string{"pg1", "pg2", "pg2", "pg3"}; !slices.Equal(leaders, want) {
+		t.Errorf("leaders %v, want %v", leaders, want)
+	}
+}
