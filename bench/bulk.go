@@ -85,7 +85,7 @@ func BulkLine(results map[string]Bulk, fromNull bool) (line string, short []stri
 		backend = "null"
 	}
 	line = "bench gate=bulk backend=" + backend
-	for _, name := range []string{rival.Pgvip, rival.PgBouncer, rival.Chain} {
+	for _, name := range []string{rival.Pgvip, rival.PgBouncer, rival.WidePgBouncer, rival.Chain} {
 		if b, ok := results[name]; ok {
 			line += fmt.Sprintf(" %s_calls=%.1f %s_us=%.0f", name, b.Calls, name, b.CPU)
 		}

@@ -20,6 +20,7 @@ type Case struct {
 	Name     string
 	Protocol string // of pgbench: simple, extended, prepared
 	Clients  int
+	Rate     int // queries a second; 0: as many as go
 	Mode     string
 	Null     bool // before the null backend instead of PostgreSQL
 	// Gated cases decide by Limits whether the benchmark passes.
@@ -28,7 +29,8 @@ type Case struct {
 
 // Cases are all cases: clients below and at the pool size in session mode,
 // which are gated; the same before the null backend, where small differences
-// show; and far above the pool size, which only transaction mode can serve.
+// show; at a low fixed rate, where each query finds the proxy asleep; and far
+// above the pool size, which only transaction mode can serve.
 func Cases() []Case {
 	var all []Case
 	protocols := []string{"simple", "extended", "prepared"}
@@ -41,6 +43,9 @@ func Cases() []Case {
 	add("", Case{Clients: PoolSize, Mode: ModeSession, Gated: true})
 	add("", Case{Clients: PoolSize / 2, Mode: ModeSession, Gated: true})
 	add("_null", Case{Clients: PoolSize, Mode: ModeSession, Null: true})
+	all = append(all, Case{
+		Name: "simple_c16_r500", Protocol: "simple", Clients: PoolSize, Rate: 500, Mode: ModeSession,
+	})
 	add("", Case{Clients: 4 * PoolSize, Mode: ModeTransaction})
 	add("", Case{Clients: 20 * PoolSize, Mode: ModeTransaction})
 	return all

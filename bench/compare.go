@@ -31,7 +31,7 @@ func Compare(ctx context.Context, c Case, plan Plan, all []*rival.Contender, who
 			return out, fmt.Errorf("case %s: warm up %s: %w", c.Name, contender.Name, err)
 		}
 	}
-	gun.Transactions, gun.Duration = 0, plan.Block
+	gun.Transactions, gun.Duration, gun.Rate = 0, plan.Block, c.Rate
 	for n := range plan.Rounds {
 		round := make(Round, len(all))
 		for _, i := range order(n, len(all)) {

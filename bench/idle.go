@@ -65,8 +65,13 @@ func MeasureIdle(ctx context.Context, c *rival.Contender, who load.Account, clie
 		return r, err
 	}
 	r.BytesPerClient = float64(after-before) / float64(clients)
-	r.CPUWith, err = idleCPU(ctx, c)
-	return r, err
+	if r.CPUWith, err = idleCPU(ctx, c); err != nil {
+		return r, err
+	}
+	if err := all.Silent(); err != nil {
+		return r, fmt.Errorf("idle: %s: %w", c.Name, err)
+	}
+	return r, nil
 }
 
 // idleCPU is the contender's CPU time over a while, in per cent of a core.

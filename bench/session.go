@@ -112,8 +112,12 @@ func (s *Session) bulk(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		wide, err := s.wide(ctx, fromNull)
+		if err != nil {
+			return err
+		}
 		results := map[string]Bulk{}
-		for _, c := range all {
+		for _, c := range append(slices.Clip(all), wide) {
 			if len(c.Procs) == 0 {
 				continue
 			}
@@ -126,6 +130,22 @@ func (s *Session) bulk(ctx context.Context) error {
 		s.fallShort(short)
 	}
 	return nil
+}
+
+// wide starts a contender that runs in the bulk gate only. It stands in a field
+// of its own, so that it is closed with the others.
+func (s *Session) wide(ctx context.Context, fromNull bool) (*rival.Contender, error) {
+	t, err := s.stage.Terms(ModeSession, fromNull)
+	if err != nil {
+		return nil, err
+	}
+	c, err := rival.StartWidePgBouncer(ctx, t, s.options.PgBouncer)
+	if err != nil {
+		return nil, err
+	}
+	own := field{mode: rival.WidePgBouncer, null: fromNull}
+	s.fields[own] = []*rival.Contender{c}
+	return c, nil
 }
 
 // idle measures PgBouncer too: the figure to compare with.

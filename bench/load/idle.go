@@ -2,7 +2,9 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -65,6 +67,36 @@ func (all *Idlers) open(ctx context.Context, address string, who Account, i int)
 	all.mu.Lock()
 	all.conns = append(all.conns, conn)
 	all.mu.Unlock()
+	return nil
+}
+
+// Silent checks that every client is still logged in and has been told nothing:
+// a proxy that throws its idle clients out holds them cheaply.
+func (all *Idlers) Silent() error {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	var b [1]byte
+	for i, c := range all.conns {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			return fmt.Errorf("idle client %d: %w", i, err)
+		}
+		var n int
+		if ctlErr := raw.Control(func(fd uintptr) {
+			n, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		}); ctlErr != nil {
+			return fmt.Errorf("idle client %d: %w", i, ctlErr)
+		}
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+		case err != nil:
+			return fmt.Errorf("idle client %d of %d: %w", i, len(all.conns), err)
+		case n == 0:
+			return fmt.Errorf("idle client %d of %d: %w", i, len(all.conns), io.EOF)
+		default:
+			return fmt.Errorf("idle client %d of %d: got message %q", i, len(all.conns), b[0])
+		}
+	}
 	return nil
 }
 

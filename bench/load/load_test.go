@@ -2,10 +2,13 @@ package load
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pgvip/pgvip/bench/null"
 	"github.com/pgvip/pgvip/wire"
@@ -55,6 +58,10 @@ func TestArgs(t *testing.T) {
 	if got := strings.Join(p.args(), " "); got != "-n -M prepared -c 1 -j 1 -S -T 3" {
 		t.Errorf("args = %s", got)
 	}
+	p = Pgbench{Protocol: "simple", Clients: 2, Duration: time.Second, Rate: 500}
+	if got := strings.Join(p.args(), " "); got != "-n -M simple -c 2 -j 2 -S -R 500 -T 1" {
+		t.Errorf("args = %s", got)
+	}
 	p = Pgbench{Protocol: "simple", Clients: 16, Script: "x.sql", Transactions: 50}
 	if got := strings.Join(p.args(), " "); got != "-n -M simple -c 16 -j 2 -f x.sql -t 50" {
 		t.Errorf("args = %s", got)
@@ -75,10 +82,17 @@ func TestPingAndIdleClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer idle.Close()
 	if got := len(idle.conns); got != 100 {
 		t.Errorf("%d idle clients, want 100", got)
 	}
-	idle.Close()
+	if err := idle.Silent(); err != nil {
+		t.Error(err)
+	}
+	s.Close() // ends every client
+	if err := idle.Silent(); !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("after the server's end: %v, want EOF", err)
+	}
 }
 
 func TestLoginReportsTheServersError(t *testing.T) {

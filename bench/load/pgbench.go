@@ -26,6 +26,8 @@ type Pgbench struct {
 	Account  Account
 	Protocol string // simple, extended or prepared
 	Clients  int
+	// Rate is how many transactions a second are begun, in all; 0 is as many as go.
+	Rate int
 	// Script is the path of a script; "" is the built-in -S.
 	Script string
 	// Exactly one of them is set. Duration counts in whole seconds.
@@ -80,6 +82,9 @@ func (p Pgbench) args() []string {
 		args = append(args, "-S")
 	} else {
 		args = append(args, "-f", p.Script)
+	}
+	if p.Rate > 0 {
+		args = append(args, "-R", strconv.Itoa(p.Rate))
 	}
 	if p.Transactions > 0 {
 		return append(args, "-t", strconv.Itoa(p.Transactions))

@@ -19,7 +19,7 @@ func StartHAProxy(ctx context.Context, t Terms) (*Contender, error) {
 
 // StartChain starts what pgvip replaces: HAProxy before a PgBouncer of its own.
 func StartChain(ctx context.Context, t Terms, pgbouncer string) (*Contender, error) {
-	behind, behindAddr, behindLine, err := t.pgbouncer(ctx, pgbouncer, "chain-pgbouncer")
+	behind, behindAddr, behindLine, err := t.pgbouncer(ctx, pgbouncer, "chain-pgbouncer", "")
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ const (
 	HAProxy   = "haproxy"
 	Chain     = "chain" // HAProxy in front of PgBouncer
 	Pgvip     = "pgvip"
+
+	WidePgBouncer = "pgbouncer64k" // PgBouncer with pkt_buf = 64 KB
 )
 
 // maxClients is what every pooler accepts: idle clients in their thousands.
