@@ -184,7 +184,7 @@ func decodeKey(key *[keySize]byte, text string) bool {
 		return false
 	}
 	raw, err := decode64(text)
-	return err == nil && copy(key[:], raw) == keySize
+	return err == nil && len(raw) == keySize && copy(key[:], raw) == keySize
 }
 
 func encode64(raw []byte) string { return base64.StdEncoding.EncodeToString(raw) }

@@ -63,7 +63,8 @@ func (l *UserList) add(number int, line string) error {
 	}
 	trimmed := strings.TrimLeft(rest, " \t")
 	if trimmed == rest {
-		return fmt.Errorf("user %q: no blank between name and secret", user)
+		// Not with the name: of "alice""secret" the secret would be part of it.
+		return errors.New("no blank and secret after the user name")
 	}
 	text, _, err := cutQuoted(trimmed)
 	if err != nil {
