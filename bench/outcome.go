@@ -30,10 +30,18 @@ func tps(s Sample) float64     { return s.TPS }
 // Round is one block of each contender, by its name.
 type Round map[string]Sample
 
+// Calls are the system calls of a contender for one query; zero when they could
+// not be counted.
+type Calls struct {
+	Data float64 // that move bytes over sockets
+	All  float64
+}
+
 // Outcome is a case with all that was measured.
 type Outcome struct {
 	Case   Case
 	Rounds []Round
+	Calls  map[string]Calls // by the contender's name
 }
 
 // Median is the median of a contender's blocks, false when it has none.
@@ -112,6 +120,11 @@ func (o Outcome) Line() string {
 	put("haproxy_us", 2)(o.Median(rival.HAProxy, cpu))
 	for _, name := range []string{rival.Direct, rival.PgBouncer, rival.Chain, rival.Pgvip} {
 		put(name+"_tps", 0)(o.Median(name, tps))
+	}
+	for _, name := range []string{rival.Pgvip, rival.PgBouncer, rival.Chain} {
+		calls, ok := o.Calls[name]
+		put(name+"_data_calls", 2)(calls.Data, ok && calls.All > 0)
+		put(name+"_calls", 2)(calls.All, ok && calls.All > 0)
 	}
 	put("machine_ratio_pgbouncer", 3)(o.Ratio(rival.Pgvip, rival.PgBouncer, machine))
 	put("machine_ratio_chain", 3)(o.Ratio(rival.Pgvip, rival.Chain, machine))

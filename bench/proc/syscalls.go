@@ -21,17 +21,30 @@ var dataCalls = []string{
 	"splice", "sendfile64",
 }
 
-// Counter counts the data system calls of programs through the kernel's
+// Counter counts system calls of programs through the kernel's
 // tracepoints. Unlike strace it does not slow them down, and a slowed proxy
 // finds more bytes at each read: it would count too few. Close ends it.
 type Counter struct {
 	files []int
 }
 
-// CountDataCalls begins to count for all threads of the programs, those to come
-// included. It needs root, or CAP_PERFMON, and tracefs.
+// CountDataCalls begins to count the data system calls of all threads of the
+// programs, those to come included. It needs root, or CAP_PERFMON, and tracefs.
 func CountDataCalls(programs ...*Process) (*Counter, error) {
-	ids, err := tracepoints(dataCalls)
+	events := make([]string, 0, len(dataCalls))
+	for _, call := range dataCalls {
+		events = append(events, "syscalls/sys_enter_"+call)
+	}
+	return count(programs, events)
+}
+
+// CountAllCalls is CountDataCalls for every system call.
+func CountAllCalls(programs ...*Process) (*Counter, error) {
+	return count(programs, []string{"raw_syscalls/sys_enter"})
+}
+
+func count(programs []*Process, events []string) (*Counter, error) {
+	ids, err := tracepoints(events)
 	if err != nil {
 		return nil, fmt.Errorf("count system calls: %w", err)
 	}
@@ -94,17 +107,17 @@ func (c *Counter) Close() {
 	c.files = nil
 }
 
-// tracepoints finds the kernel's numbers of the entries of system calls. Calls
-// that this architecture does not have are left out.
-func tracepoints(calls []string) ([]uint64, error) {
+// tracepoints finds the kernel's numbers of events. Those of system calls that
+// this architecture does not have are left out.
+func tracepoints(events []string) ([]uint64, error) {
 	root, release, err := tracefs()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	var ids []uint64
-	for _, call := range calls {
-		text, err := os.ReadFile(filepath.Join(root, "events/syscalls/sys_enter_"+call, "id"))
+	for _, event := range events {
+		text, err := os.ReadFile(filepath.Join(root, "events", event, "id"))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
