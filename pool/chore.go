@@ -195,9 +195,9 @@ func (s *Server) refuseSettings(e *wire.Error) {
 	b.Refused(e)
 }
 
-// gotComplete watches for the client's own RESET and DISCARD ALL, which take
+// noteComplete watches for the client's own RESET and DISCARD ALL, which take
 // away the parameters that its startup packet asked for.
-func (s *Server) gotComplete(message []byte) {
+func (s *Server) noteComplete(message []byte) {
 	if s.state != lent || len(message) > 32 {
 		return
 	}

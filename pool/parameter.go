@@ -7,20 +7,19 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// gotParameter notes a ParameterStatus and reports whether the client may have
+// noteParameter notes a ParameterStatus and reports whether the client may have
 // it as it stands.
-func (s *Server) gotParameter(message []byte, action wire.Action) bool {
+func (s *Server) noteParameter(message []byte, action wire.Action) (bool, error) {
 	name, value, ok := splitParameter(message[wire.HeaderSize:])
 	if !ok {
-		s.fail("a malformed ParameterStatus")
-		return false
+		return false, errParameter
 	}
 	s.reported = setParameter(s.reported, name, value)
 	if s.state != lent || action != wire.Forward || s.holding {
-		return false // tellParameters makes up for it
+		return false, nil // tellParameters makes up for it
 	}
 	s.seen = setParameter(s.seen, name, value)
-	return true
+	return true, nil
 }
 
 // tellParameters sends the borrower a ParameterStatus for each reported

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -91,36 +93,34 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 		if piece == wire.Short {
 			break
 		}
-		if piece == wire.Bad {
-			s.passOn(b[from:at])
-			s.fail("a message with an impossible length")
-			return 0
-		}
 		message := b[at : at+n]
-		if typ == 'Z' {
+		forward, err := s.note(typ, message, piece)
+		if err != nil {
 			s.passOn(b[from:at])
-			if !s.ready(message) {
-				return 0
-			}
-			at += n
-			from = at
-			continue
-		}
-		if s.got(typ, message, piece) {
-			at += n
-			continue
-		}
-		s.passOn(b[from:at])
-		if s.state == closed {
+			s.pool.set.counters.Desyncs.Add(1)
+			s.fail(err.Error())
 			return 0
 		}
 		at += n
-		from = at
+		switch {
+		case typ == 'Z' && (!forward || s.replies.Settled()):
+			end := at
+			if !forward {
+				end -= n
+			}
+			s.passOn(b[from:end])
+			from = at
+			s.answered(forward)
+		case !forward:
+			s.passOn(b[from : at-n])
+			from = at
+			s.ours(typ, message)
+		}
+		if s.state == closed {
+			return 0
+		}
 	}
 	s.passOn(b[from:at])
-	if s.state == closed {
-		return 0
-	}
 	return len(b) - at
 }
 
@@ -131,75 +131,87 @@ func (s *Server) passOn(b []byte) {
 	}
 }
 
-// got notes one message, whole or its first or a further part, and reports
-// whether it is the client's.
-func (s *Server) got(typ byte, message []byte, piece wire.Piece) bool {
-	if piece == wire.More || piece == wire.Last {
-		return s.streamed == wire.Forward
+// note keeps the books for one message, whole or its first or a further part,
+// and reports whether it is the client's. An error means that the connection
+// cannot be followed any more.
+func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) {
+	switch piece {
+	case wire.More, wire.Last:
+		return s.streamed == wire.Forward, nil
+	case wire.Bad:
+		return false, errLength
+	}
+	if typ == 'Z' {
+		if len(message) != 6 {
+			return false, errLength
+		}
+		action, err := s.replies.GotReady(message[5])
+		return action == wire.Forward && !s.holds(), err
 	}
 	action, err := s.replies.Got(typ)
 	if err != nil {
-		s.unexpected(typ)
-		return false
+		return false, fmt.Errorf("message of type %q: %w", typ, err)
 	}
 	s.streamed = action
 	switch typ {
 	case 'E':
-		s.gotError(message, action)
+		s.noteError(message, action)
 	case 'S':
 		if piece == wire.Whole {
-			return s.gotParameter(message, action)
+			return s.noteParameter(message, action)
 		}
 	case 'C':
-		s.gotComplete(message)
+		s.noteComplete(message)
 	case 'A':
 		if s.state == idle {
-			s.fail("a notification for nobody")
+			return false, errNotification
 		}
 	}
-	return action == wire.Forward
+	return action == wire.Forward, nil
 }
 
-// unexpected ends a server whose replies are out of step.
-func (s *Server) unexpected(typ byte) {
-	s.pool.set.counters.Desyncs.Add(1)
-	s.fail("an unexpected message of type " + string(rune(typ)))
-}
+var (
+	errLength       = errors.New("message of an impossible length")
+	errNotification = errors.New("notification for nobody")
+	errParameter    = errors.New("malformed ParameterStatus")
+)
 
-// gotError remembers a FATAL, after which the server closes by itself.
-func (s *Server) gotError(message []byte, action wire.Action) {
-	if wire.IsFatal(message) {
-		if s.state == lent && action == wire.Forward {
-			s.loss = LossTold
-		}
-		s.pool.noteFatal(s, message)
+// noteError remembers a FATAL, after which the server closes by itself.
+func (s *Server) noteError(message []byte, action wire.Action) {
+	if !wire.IsFatal(message) {
+		return
 	}
-	if action == wire.Swallow {
+	if s.state == lent && action == wire.Forward {
+		s.loss = LossTold
+	}
+	s.pool.noteFatal(s, message)
+}
+
+// ours handles a message that is not the client's, once all before it has been
+// passed on.
+func (s *Server) ours(typ byte, message []byte) {
+	if typ == 'E' && s.chore != noChore {
 		s.choreFailed(message)
 	}
 }
 
-// ready handles a ReadyForQuery. It returns false when the server is gone.
-func (s *Server) ready(message []byte) bool {
-	if len(message) != 6 {
-		s.fail("a ReadyForQuery of a wrong length")
-		return false
-	}
-	action, err := s.replies.GotReady(message[5])
-	if err != nil {
-		s.unexpected('Z')
-		return false
-	}
+// holds reports that the ReadyForQuery just noted must wait: the client's
+// parameters come first.
+func (s *Server) holds() bool {
+	return s.holding && s.chore == noChore && s.replies.Outstanding() == 0
+}
+
+// answered goes on after a ReadyForQuery that was not the client's, or was and
+// left nothing outstanding.
+func (s *Server) answered(clients bool) {
 	switch {
-	case action == wire.Swallow:
-		s.choreReady()
-	case s.holding && s.replies.Outstanding() == 0:
-		s.restore() // the client's parameters first, then its ReadyForQuery
-	default:
-		s.passOn(message)
+	case clients:
 		s.settle()
+	case s.holds():
+		s.restore()
+	default:
+		s.choreReady()
 	}
-	return s.state != closed
 }
 
 // settle tells whoever has the server that everything was answered.
