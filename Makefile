@@ -8,17 +8,20 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .SUFFIXES:
+# Prerequisites are steps, in their order.
+.NOTPARALLEL:
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
 
-# What the lab and the benchmark run, and the clients that tests drive: the
-# names of Debian 12's packages.
+# What the lab and the benchmark run, the clients that tests drive, and the C
+# compiler that the race detector needs: names of Debian 12's packages.
 PACKAGES := postgresql-15 postgresql-client-15 patroni \
 	etcd-server etcd-client python3-etcd pgbouncer haproxy \
-	python3-psycopg2 python3-psycopg iproute2 util-linux procps
+	python3-psycopg2 python3-psycopg iproute2 util-linux procps ca-certificates \
+	gcc libc6-dev
 
 # Time for each package's tests. The whole has to stay below ten minutes on two
 # cores.

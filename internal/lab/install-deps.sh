@@ -61,9 +61,11 @@ daemons() {
 }
 
 # disable_new keeps the daemons of the given, newly installed packages from
-# starting at the next boot.
+# starting at the next boot. PostgreSQL's own unit starts only clusters, of
+# which there are none: whoever makes one later wants it started.
 disable_new() {
 	for p in "$@"; do
+		[ "$p" != postgresql-common ] || continue
 		for f in $(daemons "$p"); do
 			name=$(basename "$f")
 			case $f in
