@@ -3,10 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgvip/pgvip/config"
 )
 
 // good is a configuration without a fault, next to an empty users.txt.
@@ -83,6 +89,30 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("stderr has %d lines, want 4: %q", lines, stderr)
 		}
 	})
+}
+
+func TestExitCodeOfACommandsOwnErrors(t *testing.T) {
+	tests := []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"none", nil, codeFine},
+		{"its work", errors.New("listen 127.0.0.1:5000: address already in use"), codeFailed},
+		{"configuration", fmt.Errorf("reload: %w", config.Faults{{Text: "is required"}}), codeUsage},
+		{"its own choice", fmt.Errorf("demo: %w", &exitError{codeUsage, errSaid}), codeUsage},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sub := &cobra.Command{RunE: func(*cobra.Command, []string) error { return tt.err }}
+			root := &cobra.Command{}
+			root.AddCommand(sub)
+			markFailures(root)
+			if got := exitCode(sub.RunE(sub, nil)); got != tt.want {
+				t.Errorf("exit code of %v = %d, want %d", tt.err, got, tt.want)
+			}
+		})
+	}
 }
 
 func TestCheckPrintsSummaryOfGoodConfiguration(t *testing.T) {
