@@ -11,8 +11,9 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	c := StartT(t, Options{Nodes: 3, Log: t.Output()})
-	if took := time.Since(began); took > 30*time.Second {
-		t.Errorf("three nodes were up in %v, want less than 30s", took)
+	// Ten seconds on two cores of its own; the other packages' tests run beside it.
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("three nodes were up in %v, want less than a minute", took)
 	} else {
 		t.Logf("three nodes were up in %v", took)
 	}
