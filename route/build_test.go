@@ -136,9 +136,17 @@ func TestPrimary(t *testing.T) {
 		{"removed", "23: any other delete; patronictl remove",
 			func(w *world) { w.topo = Topology{Revision: 11, ClusterID: 1} }, "none", 2, "no key of this cluster exists"},
 		{"empty store", "ha.md 2.1 rule 12: another store without our keys says nothing",
-			func(w *world) { w.topo = Topology{Revision: 3, ClusterID: 2} }, "pg1", 1, ""},
+			func(w *world) { w.topo = Topology{Revision: 99, ClusterID: 2} }, "pg1", 1, ""},
 		{"set back to nothing", "ha.md 2.1 rule 12: a store set back to before the cluster says nothing",
 			func(w *world) { w.topo = Topology{Revision: 3, ClusterID: 1} }, "pg1", 1, ""},
+		{"set back, then written to", "the same, whatever else is written to it",
+			func(w *world) {
+				w.topo = Topology{Revision: 3, ClusterID: 1}
+				w.build()
+				w.topo.Revision = 99
+			}, "pg1", 1, ""},
+		{"another timeline in pause", "24: without a leader key nobody new is accepted",
+			func(w *world) { w.topo.Leader, w.topo.Paused = "", true; w.answer("pg1", true, 2) }, "none", 1, "no leader key"},
 		{"stale", "24: STALE keeps the last primary while SQL proves it writable",
 			func(w *world) { w.fresh = Stale }, "pg1", 1, ""},
 		{"blind", "24: BLIND keeps the last primary while SQL proves it writable",
@@ -350,6 +358,32 @@ func TestPrimaryLives(t *testing.T) {
 	}
 }
 
+// TestFenceEndsTheLife: with the key deleted, moved, or away unseen.
+func TestFenceEndsTheLife(t *testing.T) {
+	rows := []struct {
+		name   string
+		change func(*world)
+	}{
+		{"deleted", func(w *world) { w.topo.Leader = "" }},
+		{"moved", func(w *world) { w.topo.Leader = "pg2" }},
+		{"newer history", func(w *world) { w.topo.Timeline = 3 }},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWorld(t)
+			old := w.table.Primary
+			row.change(w)
+			w.build()
+			if w.table.Lookup("pg1") == old {
+				t.Error("the fenced node lives on")
+			}
+			if slices.Contains(w.kinds(), PrimaryLost) || !slices.Contains(w.kinds(), PrimaryFenced) {
+				t.Errorf("events %v, want one fence", w.kinds())
+			}
+		})
+	}
+}
+
 // TestRoundRobinAlternates: rule 2, one counter for the whole process.
 func TestRoundRobinAlternates(t *testing.T) {
 	w := newWorld(t)
@@ -368,6 +402,12 @@ func TestRoundRobinAlternates(t *testing.T) {
 // TestEvents: each decision is told once, with its reason.
 func TestEvents(t *testing.T) {
 	w := newWorld(t)
+	w.down("pg1", "refused")
+	w.build()
+	if want := []EventKind{PrimaryLost}; !slices.Equal(w.kinds(), want) {
+		t.Errorf("refused: %v, want %v", w.kinds(), want)
+	}
+	w.now = w.now.Add(time.Second)
 	w.topo.Leader, w.topo.Revision = "", 12
 	w.build()
 	if want := []EventKind{PrimaryFenced}; !slices.Equal(w.kinds(), want) {
@@ -388,7 +428,7 @@ func TestEvents(t *testing.T) {
 	if want := []EventKind{PrimaryProven}; !slices.Equal(w.kinds(), want) {
 		t.Errorf("proven: %v, want %v", w.kinds(), want)
 	}
-	if took := w.events[0].Took; took < 200*time.Millisecond || took > 300*time.Millisecond {
+	if took := w.events[0].Took; took < 1200*time.Millisecond || took > 1300*time.Millisecond {
 		t.Errorf("took %v, want the time without a primary", took)
 	}
 }
@@ -411,6 +451,15 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("events %v, want %v", w.kinds(), want)
 	}
 
+	h := w.health["pg2"]
+	h.CheckError, h.Err = true, "too many clients"
+	w.health["pg2"] = h
+	w.build()
+	if want := []string{"probe of pg2: too many clients"}; !slices.Equal(w.table.Alarms, want) {
+		t.Errorf("alarms %q, want %q", w.table.Alarms, want)
+	}
+	w.answer("pg2", false, 0)
+
 	// The last answer of a demoted leader is from before the key moved.
 	w.topo.Leader = "pg2"
 	w.build()
@@ -431,6 +480,11 @@ func TestUrgent(t *testing.T) {
 		{"unproven leader", func(w *world) { w.topo.Leader = "pg3" }, []string{"pg3"}},
 		{"announced", func(w *world) { w.topo.Failover = &FailoverRequest{Leader: "pg1", Candidate: "pg2"} }, []string{"pg2"}},
 		{"announced, anyone", func(w *world) { w.topo.Failover = &FailoverRequest{Leader: "pg1"} }, []string{"pg2", "pg3"}},
+		{"announced, anyone fit", func(w *world) {
+			w.topo.Failover = &FailoverRequest{Leader: "pg1"}
+			w.member("pg2").State = "stopped"
+		}, []string{"pg3"}},
+		{"announced to the leader", func(w *world) { w.topo.Failover = &FailoverRequest{Candidate: "pg1"} }, nil},
 		{"later", func(w *world) { w.topo.Failover = &FailoverRequest{Candidate: "pg2", ScheduledAt: at.Add(time.Hour)} }, nil},
 		{"due", func(w *world) { w.topo.Failover = &FailoverRequest{Candidate: "pg2", ScheduledAt: at} }, []string{"pg2"}},
 	}

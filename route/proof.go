@@ -85,7 +85,7 @@ func (b *builder) notWritable(h *NodeHealth) string {
 	switch {
 	case h.State == Down:
 		why = b.lead + " is down"
-	case h.Writable && h.State == Up:
+	case h.Writable:
 		return ""
 	case h.InRecovery:
 		why = b.lead + " is in recovery"
