@@ -2,17 +2,12 @@ package loop
 
 import (
 	"fmt"
-	"time"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // keepMax is the most bytes a Handler may keep, and so the most that a
 // connection with nowhere to send its request occupies.
 const keepMax = 64 << 10
-
-// lingerTime bounds how long Finish waits for the peer to read and close.
-const lingerTime = time.Second
 
 // Class says in which order the events of one turn are served.
 type Class uint8
@@ -72,7 +67,7 @@ type Conn struct {
 	finishing   bool // close once the output is gone and the peer has read it
 	busy        bool // Data is running
 	queuedLater bool
-	broken      unix.Errno // a write failed; Failed is on its way
+	broken      syscall.Errno // a write failed; Failed is on its way
 }
 
 // Add makes the loop the owner of the non-blocking socket fd, in c. Bytes that
@@ -108,10 +103,9 @@ func (l *Loop) attach(c *Conn) error {
 	l.gen++
 	c.gen = l.gen
 	c.interest = c.wanted()
-	ev := unix.EpollEvent{Events: c.interest, Fd: int32(c.slot), Pad: int32(c.gen)}
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, int(c.fd), &ev); err != nil {
+	if err := l.poll.add(int(c.fd), c.interest, c.slot, c.gen); err != nil {
 		l.free = append(l.free, c.slot)
-		return fmt.Errorf("epoll_ctl: %w", err)
+		return err
 	}
 	l.conns[c.slot] = c
 	if c.class == ClassClient {
@@ -123,7 +117,7 @@ func (l *Loop) attach(c *Conn) error {
 // detach takes c off its loop; the socket stays open.
 func (c *Conn) detach() {
 	l := c.loop
-	unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
+	l.poll.remove(int(c.fd))
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	if c.class == ClassClient {
@@ -140,31 +134,6 @@ func (c *Conn) FD() int { return int(c.fd) }
 
 // Closed reports whether the socket is gone.
 func (c *Conn) Closed() bool { return c.closed || c.loop == nil }
-
-// Move gives c to another loop together with the bytes it holds, and runs then
-// there, with an error if it could not be registered (c is closed in that case)
-// or if that loop is closed. Until then c must not be touched.
-func (c *Conn) Move(to *Loop, then func(error)) {
-	if c.busy {
-		panic("BUG: Move from inside Data, whose bytes are not kept yet")
-	}
-	c.detach()
-	c.loop = nil
-	err := to.Post(func() {
-		if err := to.attach(c); err != nil {
-			unix.Close(int(c.fd))
-			c.closed = true
-			then(err)
-			return
-		}
-		then(nil)
-	})
-	if err != nil {
-		unix.Close(int(c.fd))
-		c.closed = true
-		then(err)
-	}
-}
 
 // SetHandler makes h receive what happens from now on.
 func (c *Conn) SetHandler(h Handler) { c.handler = h }
@@ -201,33 +170,6 @@ func (c *Conn) Paused() bool { return c.paused != 0 }
 // Queued is the number of bytes written that the kernel has not taken yet.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 
-// Write sends b, of which nothing is kept by reference. It returns false when a
-// part had to be queued: the caller should stop whoever feeds it until Drained.
-// Errors are reported through Failed, later, so that a handler in the middle of
-// its work finds c unchanged.
-func (c *Conn) Write(b []byte) bool {
-	if c.closed || c.broken != 0 {
-		return true
-	}
-	if len(c.out) == 0 {
-		n, errno := rawWrite(int(c.fd), b)
-		switch {
-		case errno == 0 && n == len(b):
-			return true
-		case errno == unix.EAGAIN || errno == unix.EINTR:
-			n = 0
-		case errno != 0:
-			c.broken = errno
-			c.ProcessLater()
-			return true
-		}
-		b = b[n:]
-	}
-	c.out = append(c.loop.bufs.grow(c.out, len(b)), b...)
-	c.update()
-	return false
-}
-
 // ProcessLater serves c in the next turn as if it were readable.
 func (c *Conn) ProcessLater() {
 	if !c.queuedLater {
@@ -256,65 +198,17 @@ func (c *Conn) process() {
 	c.Process()
 }
 
-// Close closes the socket at once; what is queued is lost.
-func (c *Conn) Close() {
-	if c.closed || c.loop == nil {
-		return
-	}
-	c.detach()
-	c.closed = true
-	unix.Close(int(c.fd))
-	c.release(&c.held)
-	c.release(&c.out)
-	c.outAt = 0
-}
-
-// Finish closes c so that the peer can read everything that was written: the
-// queue is sent, then the sending side is shut, then what the peer still sends
-// is thrown away until it closes, for at most a second. The handler hears
-// nothing any more.
-func (c *Conn) Finish() {
-	if c.closed || c.finishing {
-		return
-	}
-	c.finishing = true
-	c.paused = 0
-	c.release(&c.held)
-	c.handler = lingerer{}
-	c.loop.After(lingerTime, c.Close)
-	if len(c.out) == 0 {
-		unix.Shutdown(int(c.fd), unix.SHUT_WR)
-	}
-	if c.eof {
-		c.closeWhenSent()
-	}
-	c.update()
-}
-
-func (c *Conn) closeWhenSent() {
-	if len(c.out) == 0 && !c.closed {
-		c.Close()
-	}
-}
-
-func (c *Conn) release(b *[]byte) {
-	if *b != nil {
-		c.loop.bufs.put(*b)
-		*b = nil
-	}
-}
-
 // wanted is what epoll should report: RDHUP tells of a peer that left even
 // while we do not read, until it has told once.
 func (c *Conn) wanted() uint32 {
 	var want uint32
 	if !c.eof && c.paused == 0 {
-		want = unix.EPOLLIN | unix.EPOLLRDHUP
+		want = eventRead | eventFinish
 	} else if !c.eof && !c.hungUp {
-		want = unix.EPOLLRDHUP
+		want = eventFinish
 	}
 	if len(c.out) > 0 {
-		want |= unix.EPOLLOUT
+		want |= eventWrite
 	}
 	return want
 }
@@ -328,144 +222,5 @@ func (c *Conn) update() {
 		return
 	}
 	c.interest = want
-	ev := unix.EpollEvent{Events: want, Fd: int32(c.slot), Pad: int32(c.gen)}
-	unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_MOD, int(c.fd), &ev)
+	c.loop.poll.change(int(c.fd), want, c.slot, c.gen)
 }
-
-// handle serves one event.
-func (c *Conn) handle(events uint32) {
-	if events&unix.EPOLLOUT != 0 {
-		c.flush()
-	}
-	if c.closed || events&^unix.EPOLLOUT == 0 {
-		return
-	}
-	if c.paused == 0 && !c.eof {
-		c.read()
-		return
-	}
-	switch {
-	case events&unix.EPOLLERR != 0:
-		c.fail(socketError(int(c.fd)))
-	case events&unix.EPOLLHUP != 0:
-		c.fail(unix.ECONNRESET)
-	case events&unix.EPOLLRDHUP != 0 && !c.hungUp:
-		c.hungUp = true
-		c.update()
-		c.handler.EOF(c)
-	}
-}
-
-func socketError(fd int) unix.Errno {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil || errno == 0 {
-		return unix.ECONNRESET
-	}
-	return unix.Errno(errno)
-}
-
-// read takes what has arrived, until the socket is dry or the turn's quota is
-// used up; level-triggered epoll brings us back for the rest.
-func (c *Conn) read() {
-	for quota := turnQuota; quota > 0; {
-		l := c.loop
-		start := keepMax - copy(l.buf[keepMax-len(c.held):keepMax], c.held)
-		// Kept and new bytes together stay within what may be kept.
-		room := l.buf[keepMax : keepMax+readSize-len(c.held)]
-		if len(room) == 0 {
-			c.Pause(PauseFull)
-			return
-		}
-		n, errno := rawRead(int(c.fd), room)
-		switch {
-		case errno == unix.EAGAIN || errno == unix.EINTR:
-			return
-		case errno != 0:
-			c.fail(errno)
-			return
-		case n == 0:
-			c.eof = true
-			c.update()
-			c.handler.EOF(c)
-			return
-		}
-		c.deliver(l.buf[start : keepMax+n])
-		if c.closed || c.loop != l || c.paused != 0 || n < len(room) {
-			return
-		}
-		quota -= n
-	}
-}
-
-// deliver calls Data and keeps what it asks for. b is the loop's buffer or the
-// kept bytes themselves.
-func (c *Conn) deliver(b []byte) {
-	c.busy = true
-	keep := c.handler.Data(c, b)
-	c.busy = false
-	if c.closed || c.finishing {
-		return
-	}
-	c.keep(b[len(b)-keep:])
-}
-
-// keep makes c.held a copy of tail, which may lie inside it.
-func (c *Conn) keep(tail []byte) {
-	if len(tail) == 0 {
-		c.release(&c.held)
-		return
-	}
-	if cap(c.held) >= len(tail) {
-		c.held = c.held[:copy(c.held[:cap(c.held)], tail)]
-		return
-	}
-	bigger := append(c.loop.bufs.get(len(tail)), tail...)
-	c.release(&c.held)
-	c.held = bigger
-}
-
-// flush sends what was queued.
-func (c *Conn) flush() {
-	if len(c.out) > 0 {
-		n, errno := rawWrite(int(c.fd), c.out[c.outAt:])
-		if errno == unix.EAGAIN || errno == unix.EINTR {
-			return
-		}
-		if errno != 0 {
-			c.fail(errno)
-			return
-		}
-		c.outAt += uint32(n)
-		if int(c.outAt) < len(c.out) {
-			return
-		}
-		c.release(&c.out)
-		c.outAt = 0
-	}
-	c.update()
-	if c.finishing {
-		unix.Shutdown(int(c.fd), unix.SHUT_WR)
-		if c.eof {
-			c.Close()
-		}
-		return
-	}
-	c.handler.Drained(c)
-}
-
-func (c *Conn) fail(errno unix.Errno) {
-	if c.closed {
-		return
-	}
-	h := c.handler
-	c.Close()
-	h.Failed(c, errno)
-}
-
-// lingerer waits for the end of a connection that has been finished.
-type lingerer struct{}
-
-func (lingerer) Data(*Conn, []byte) int { return 0 }
-func (lingerer) Drained(*Conn)          {}
-func (lingerer) EOF(c *Conn)            { c.closeWhenSent() }
-func (lingerer) Failed(*Conn, error)    {}

@@ -2,12 +2,9 @@ package loop
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrClosed is returned by Post when the loop has been closed.
@@ -31,8 +28,7 @@ const (
 // of its own, end it with Close.
 type Loop struct {
 	// Immutable after New.
-	epfd   int
-	wakefd int
+	poll poller
 
 	// Atomic.
 	asleep  atomic.Bool
@@ -52,7 +48,7 @@ type Loop struct {
 	timers   timerHeap
 	now      time.Time
 	buf      []byte // headroom for kept bytes, then readSize
-	events   [maxEvents]unix.EpollEvent
+	events   [maxEvents]event
 	bufs     buffers
 	stopping bool
 
@@ -61,30 +57,18 @@ type Loop struct {
 
 // New creates a loop. It holds two descriptors until Run has returned.
 func New() (*Loop, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	poll, err := openPoller()
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
-	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		unix.Close(epfd)
-		return nil, fmt.Errorf("eventfd: %w", err)
+		return nil, err
 	}
 	l := &Loop{
-		epfd:   epfd,
-		wakefd: wakefd,
-		now:    time.Now(),
-		buf:    make([]byte, keepMax+readSize),
-		done:   make(chan struct{}),
+		poll: poll,
+		now:  time.Now(),
+		buf:  make([]byte, keepMax+readSize),
+		done: make(chan struct{}),
 	}
 	// Slot 0 is the wake-up descriptor, so that a zero slot is never a connection.
 	l.conns = append(l.conns, nil)
-	ev := unix.EpollEvent{Events: unix.EPOLLIN}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); err != nil {
-		unix.Close(epfd)
-		unix.Close(wakefd)
-		return nil, fmt.Errorf("epoll_ctl: %w", err)
-	}
 	return l, nil
 }
 
@@ -102,8 +86,7 @@ func (l *Loop) Post(f func()) error {
 	// The loop sets asleep before it looks at the inbox for the last time, so
 	// either it sees f or we see asleep.
 	if l.asleep.CompareAndSwap(true, false) {
-		one := [8]byte{1}
-		unix.Write(l.wakefd, one[:]) // full means a wake-up is pending anyway
+		l.poll.wake()
 	}
 	return nil
 }
@@ -127,18 +110,22 @@ func (l *Loop) Run() {
 	defer close(l.done)
 	defer l.shutdown()
 	for !l.stopping {
-		n := l.wait()
-		l.now = time.Now()
-		l.serve(l.events[:n])
-		l.again()
-		l.runInbox()
-		l.timers.fire(l.now)
+		l.turn()
 	}
+}
+
+func (l *Loop) turn() {
+	n := l.wait()
+	l.now = time.Now()
+	l.serve(l.events[:n])
+	l.again()
+	l.runInbox()
+	l.timers.fire(l.now)
 }
 
 // serve handles one batch of events, servers before clients: a server's FATAL
 // must be seen before that server is lent to somebody.
-func (l *Loop) serve(events []unix.EpollEvent) {
+func (l *Loop) serve(events []event) {
 	clients := 0
 	for i := range events {
 		ev := &events[i]
@@ -168,10 +155,10 @@ func (l *Loop) serve(events []unix.EpollEvent) {
 
 // lookup finds the connection of an event, nil for the wake-up descriptor and
 // for a slot that was given to another connection in the same turn.
-func (l *Loop) lookup(ev *unix.EpollEvent) *Conn {
+func (l *Loop) lookup(ev *event) *Conn {
 	slot := uint32(ev.Fd)
 	if slot == 0 {
-		l.drainWake()
+		l.poll.woken()
 		return nil
 	}
 	c := l.conns[slot]
@@ -179,11 +166,6 @@ func (l *Loop) lookup(ev *unix.EpollEvent) *Conn {
 		return nil
 	}
 	return c
-}
-
-func (l *Loop) drainWake() {
-	var b [8]byte
-	unix.Read(l.wakefd, b[:])
 }
 
 // again serves the connections that asked for another round without waiting
@@ -220,7 +202,7 @@ func (l *Loop) runInbox() {
 // wait returns the number of events. It asks without blocking first: under load
 // the answer is there, and the Go scheduler need not hear of it.
 func (l *Loop) wait() int {
-	if n := epollNow(l.epfd, l.events[:]); n > 0 || len(l.later) > 0 {
+	if n := l.poll.now(l.events[:]); n > 0 || len(l.later) > 0 {
 		return n
 	}
 	l.asleep.Store(true)
@@ -228,7 +210,7 @@ func (l *Loop) wait() int {
 		l.asleep.Store(false)
 		return 0
 	}
-	n := epollBlock(l.epfd, l.events[:], l.timers.timeout(time.Now()))
+	n := l.poll.wait(l.events[:], l.timers.timeout(time.Now()))
 	l.asleep.Store(false)
 	return n
 }
@@ -249,6 +231,5 @@ func (l *Loop) shutdown() {
 			c.Close()
 		}
 	}
-	unix.Close(l.wakefd)
-	unix.Close(l.epfd)
+	l.poll.close()
 }

@@ -1,0 +1,42 @@
+//go:build !linux
+
+package loop
+
+import (
+	"errors"
+	"syscall"
+)
+
+// Loops are for Linux. Elsewhere the package compiles, so that what imports it
+// can be built and unit tests run, and New returns errors.ErrUnsupported.
+
+const (
+	eventRead = 1 << iota
+	eventWrite
+	eventFinish
+	eventHangUp
+	eventError
+)
+
+type event struct {
+	Events  uint32
+	Fd, Pad int32
+}
+
+type poller struct{}
+
+func openPoller() (poller, error) { return poller{}, errors.ErrUnsupported }
+
+func (poller) close()                                {}
+func (poller) add(int, uint32, uint32, uint32) error { return errors.ErrUnsupported }
+func (poller) change(int, uint32, uint32, uint32)    {}
+func (poller) remove(int)                            {}
+func (poller) wake()                                 {}
+func (poller) woken()                                {}
+func (poller) now([]event) int                       { return 0 }
+func (poller) wait([]event, int) int                 { return 0 }
+func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
+func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }
+func shutWrite(int)                                  {}
+func closeSocket(int)                                {}
+func socketError(int) syscall.Errno                  { return syscall.EINVAL }
