@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgvip/pgvip/bench/proc"
 	"github.com/pgvip/pgvip/bench/rival"
 )
 
@@ -49,6 +50,9 @@ type field struct {
 // It returns what fell short, and an error when something could not be measured.
 func Run(ctx context.Context, stage *Stage, o Options) (short []string, err error) {
 	s := &Session{stage: stage, options: o, fields: map[field][]*rival.Contender{}}
+	if err := s.warnOfCompany(ctx); err != nil {
+		return nil, err
+	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	steps := []struct {
 		gate string
@@ -63,6 +67,28 @@ func Run(ctx context.Context, stage *Stage, o Options) (short []string, err erro
 		}
 	}
 	return s.short, nil
+}
+
+// warnOfCompany says when other programs use the machine: then CPU per query
+// rises for all, by what they take of caches and by more frequent switches.
+func (s *Session) warnOfCompany(ctx context.Context) error {
+	const much = 0.05
+	before, err := proc.ReadMachine()
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, time.Second); err != nil {
+		return err
+	}
+	after, err := proc.ReadMachine()
+	if err != nil {
+		return err
+	}
+	d := after.Sub(before)
+	if share := float64(d.Busy) / float64(d.Total); share > much {
+		fmt.Fprintf(s.options.Out, "# warning: other programs keep the machine %.0f %% busy: the figures are noisy\n", 100*share)
+	}
+	return nil
 }
 
 func (s *Session) cases(ctx context.Context) error {
