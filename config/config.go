@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"os"
 	"time"
 )
@@ -192,12 +191,12 @@ func (c *Config) databaseDefaults() Database {
 	return Database{PoolSize: c.DefaultPoolSize, PoolMode: c.PoolMode}
 }
 
-// Load reads and validates the file at path. The error is Faults when the file
-// was read but is not valid, else that of reading it.
+// Load reads and validates the file at path. The error is always Faults: a file
+// that cannot be read is one fault.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
+		return nil, Faults{{File: path, Text: "cannot be read: " + cause(err)}}
 	}
 	return Parse(path, data, os.LookupEnv, os.ReadFile)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 )
@@ -192,7 +191,11 @@ func TestUserModeWinsOverDatabaseMode(t *testing.T) {
 func TestLoadNamesTheFileThatIsNotThere(t *testing.T) {
 	path := t.TempDir() + "/none.yaml"
 	_, err := Load(path)
-	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
-		t.Errorf("Load = %v, want that %s does not exist", err, path)
+	if want := path + ": cannot be read: no such file or directory"; err == nil || err.Error() != want {
+		t.Errorf("Load = %v, want %s", err, want)
+	}
+	var faults Faults
+	if !errors.As(err, &faults) {
+		t.Errorf("Load = %T, want Faults, which exit with 2", err)
 	}
 }

@@ -56,15 +56,20 @@ func secretKey[S any](
 func (r *reader) secretFile(path string) (string, error) {
 	data, err := r.readFile(r.resolve(path))
 	if err != nil {
-		// The path is named already, so of a *PathError only its cause is news.
-		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) {
-			err = pathErr.Err
-		}
-		return "", errors.New("names " + path + ", which cannot be read: " + err.Error())
+		return "", errors.New("names " + path + ", which cannot be read: " + cause(err))
 	}
 	text := strings.TrimSuffix(string(data), "\n")
 	return strings.TrimSuffix(text, "\r"), nil
+}
+
+// cause drops "open <path>: " from the error of a file whose path a fault names
+// already.
+func cause(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
 }
 
 func (r *reader) secretEnv(name string) (string, error) {

@@ -53,16 +53,11 @@ func checkCommand() *cobra.Command {
 func check(path string) *verdict {
 	// Empty and not null in JSON, so that a script can count without a special case.
 	v := &verdict{File: path, Faults: config.Faults{}, Warnings: []string{}}
-	c, err := config.Load(path)
-	var faults config.Faults
-	switch {
-	case errors.As(err, &faults):
-		v.Faults = faults
-	case err != nil:
-		v.Faults = append(v.Faults, config.Fault{File: path, Text: "cannot be read: " + cause(err)})
-	default:
-		v.config = c
-		v.checkUsers(c)
+	var err error
+	if v.config, err = config.Load(path); err == nil {
+		v.checkUsers(v.config)
+	} else if !errors.As(err, &v.Faults) {
+		panic("BUG: config.Load gives no Faults: " + err.Error())
 	}
 	v.OK = len(v.Faults) == 0
 	return v

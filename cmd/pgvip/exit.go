@@ -85,13 +85,3 @@ func report(stderr io.Writer, err error) {
 		fmt.Fprintln(stderr, "pgvip:", err)
 	}
 }
-
-// loadConfig reads the configuration for a command; whatever is wrong with it
-// exits with codeUsage.
-func loadConfig(path string) (*config.Config, error) {
-	c, err := config.Load(path)
-	if err != nil {
-		return nil, &exitError{codeUsage, err}
-	}
-	return c, nil
-}

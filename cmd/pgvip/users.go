@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/pgvip/pgvip/auth"
@@ -40,14 +39,4 @@ func listFaults(file string, err error) config.Faults {
 		faults = append(faults, config.Fault{File: file, Text: e.Error()})
 	}
 	return faults
-}
-
-// cause drops "open <path>: " from the error of a file, where the path has been
-// named already.
-func cause(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
 }
