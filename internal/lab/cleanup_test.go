@@ -2,7 +2,9 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -16,24 +18,32 @@ import (
 // ownerVar makes the test binary an owner of a cluster that waits to be killed.
 const ownerVar = "PGVIP_LAB_TEST_OWNER"
 
-// TestOwner is not a test but the child of the tests below.
-func TestOwner(t *testing.T) {
-	if os.Getenv(ownerVar) == "" {
-		t.Skip("the child process of other tests")
+func TestMain(m *testing.M) {
+	if os.Getenv(ownerVar) != "" {
+		own()
 	}
-	c, err := Start(t.Context(), Options{})
+	os.Exit(m.Run())
+}
+
+// own starts a cluster, says where, and waits to be killed.
+func own() {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	c, err := Start(ctx, Options{})
 	if err != nil {
-		t.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		return
 	}
-	os.Stdout.WriteString("slot " + c.Dir() + "\n")
-	select {} // until it is killed
+	fmt.Println("slot " + c.Dir())
+	select {}
 }
 
 func TestNothingOutlivesAKilledOwner(t *testing.T) {
 	t.Parallel()
 	Require(t, CheckInstalled)
-	owner := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestOwner$", "-test.timeout=2m")
+	owner := exec.CommandContext(t.Context(), os.Args[0])
 	owner.Env = append(os.Environ(), ownerVar+"=1")
+	owner.Stderr = t.Output()
 	stdout, err := owner.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

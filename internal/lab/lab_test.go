@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,11 @@ import (
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	c := StartT(t, Options{Nodes: 3, Log: t.Output()})
+	c := StartT(t, Options{
+		Nodes: 3, EtcdMembers: 3, Log: t.Output(),
+		DCS:  map[string]any{"failsafe_mode": true},
+		Tags: map[string]map[string]any{"n3": {"noloadbalance": true}},
+	})
 	// Ten seconds on two cores of its own; the other packages' tests run beside it.
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("three nodes were up in %v, want less than a minute", took)
@@ -22,6 +27,7 @@ func TestCluster(t *testing.T) {
 		test func(*testing.T, *Cluster)
 	}{
 		{"the first node leads", firstLeads},
+		{"the options are Patroni's", optionsReach},
 		{"switchover", switchover},
 		{"killed PostgreSQL comes back", killedPostgres},
 		{"frozen node thaws", frozenNode},
@@ -45,6 +51,23 @@ func firstLeads(t *testing.T, c *Cluster) {
 	verifier, err := leader.Postgres.Verifier(t.Context(), AppUser)
 	if err != nil || !strings.HasPrefix(verifier, "SCRAM-SHA-256$4096:") {
 		t.Errorf("verifier of %s is %q, %v", AppUser, verifier, err)
+	}
+}
+
+func optionsReach(t *testing.T, c *Cluster) {
+	if err := c.Configure(t.Context(), map[string]any{"loop_wait": 1, "failsafe_mode": nil}); err != nil {
+		t.Fatal(err)
+	}
+	_, config, err := c.Nodes[0].rest(t.Context(), http.MethodGet, "/config", "")
+	if err != nil || config["ttl"] != 20.0 || config["loop_wait"] != 1.0 {
+		t.Errorf("configuration is %v, %v, want ttl 20, loop_wait 1", config, err)
+	}
+	if _, there := config["failsafe_mode"]; there {
+		t.Error("failsafe_mode is still configured")
+	}
+	_, n3, err := c.Node("n3").rest(t.Context(), http.MethodGet, "/patroni", "")
+	if tags, ok := n3["tags"].(map[string]any); err != nil || !ok || tags["noloadbalance"] != true {
+		t.Errorf("tags of n3 are %v, %v", n3["tags"], err)
 	}
 }
 
@@ -116,8 +139,10 @@ func killedNode(t *testing.T, c *Cluster) {
 }
 
 func etcdRestarts(t *testing.T, c *Cluster) {
-	if err := c.Etcd[0].Restart(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, member := range c.Etcd {
+		if err := member.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := c.WaitReady(t.Context()); err != nil {
 		t.Error(err)
