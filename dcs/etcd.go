@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -131,7 +132,7 @@ func (e *Etcd) session(ctx context.Context) error {
 	e.count(func(s *Stats) { s.Connects++; s.Endpoint = endpoint })
 	client, err := e.client(ctx, endpoint)
 	if err != nil {
-		return err
+		return fmt.Errorf("etcd %s: %w", endpoint, err)
 	}
 	defer func() { _ = client.Close() }() // it only says that its context ended
 	// A watch that ended is started again on the same client: its endpoint

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +23,12 @@ type follower struct {
 
 func follow(t *testing.T, endpoints ...string) *follower {
 	t.Helper()
-	e, err := NewEtcd(EtcdConfig{Endpoints: endpoints, Namespace: "service", Scope: "demo"})
+	return runEtcd(t, EtcdConfig{Endpoints: endpoints, Namespace: "service", Scope: "demo"})
+}
+
+func runEtcd(t *testing.T, cfg EtcdConfig) *follower {
+	t.Helper()
+	e, err := NewEtcd(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +191,33 @@ func TestEtcdCompacted(t *testing.T) {
 	f.wait("resync", 5*time.Second, good("pg3"))
 	s.background(func() { s.put("leader", "pg1") })
 	f.wait("events again", 5*time.Second, good("pg1"))
+}
+
+// TestEtcdAuthentication: a wrong password is trouble that says so, and the
+// right one is asked for anew with every client.
+func TestEtcdAuthentication(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1")
+	s.do(func(ctx context.Context, c *clientv3.Client) error {
+		_, err1 := c.RoleAdd(ctx, "root")
+		_, err2 := c.UserAdd(ctx, "root", "right")
+		_, err3 := c.UserGrantRole(ctx, "root", "root")
+		_, err4 := c.AuthEnable(ctx)
+		return errors.Join(err1, err2, err3, err4)
+	})
+	for _, row := range []struct {
+		password string
+		want     func(Snapshot) bool
+	}{
+		{"right", good("pg1")},
+		{"wrong", func(s Snapshot) bool {
+			return failed(s) && strings.Contains(s.Err.Error(), "invalid user ID or password")
+		}},
+	} {
+		cfg := EtcdConfig{Endpoints: []string{s.client}, Namespace: "service", Scope: "demo", Username: "root", Password: row.password}
+		runEtcd(t, cfg).wait(row.password, 5*time.Second, row.want)
+	}
 }
 
 // TestEtcdRestored: ha.md 2.1 rule 12, another store under the same address.

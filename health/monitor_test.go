@@ -225,7 +225,7 @@ func TestObserve(t *testing.T) {
 		{"refused", route.SawRefused, time.Millisecond, route.Down, true},
 		{"refused before our answer", route.SawRefused, -time.Millisecond, route.Up, false},
 		{"recovery", route.SawRecovery, time.Millisecond, route.Up, true},
-		{"writable", route.SawWritable, time.Millisecond, route.Up, true},
+		{"writable, as we know", route.SawWritable, time.Millisecond, route.Up, false},
 		{"broken", route.SawBroken, time.Millisecond, route.Up, true},
 		{"answer", route.SawAnswer, time.Millisecond, route.Up, false},
 	}
@@ -253,6 +253,20 @@ func TestObserve(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSawWritable: a pool's login may see the promotion before the probe does.
+func TestSawWritable(t *testing.T) {
+	n := replica()
+	simulate(t, n, func(t *testing.T, m *Monitor) {
+		after(500 * time.Millisecond)
+		n.promote()
+		m.Observe(route.Observation{Node: &route.Node{Name: "pg1", Addr: "pg1:5432"}, Kind: route.SawWritable, At: time.Now()})
+		synctest.Wait()
+		if h := m.pg1(); !h.Writable || h.Timeline != 2 {
+			t.Errorf("got %+v, want the probe's own answer at once", h)
+		}
+	})
 }
 
 // TestTrafficOutweighsProbes: rule 25, a server connection that answers is proof;

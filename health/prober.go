@@ -200,14 +200,16 @@ func (p *prober) observe(o route.Observation) {
 		return
 	}
 	now, news := time.Now(), true
-	switch o.Kind {
-	case route.SawAnswer:
+	h := &p.verdict.health
+	switch {
+	case o.Kind == route.SawAnswer, o.Kind == route.SawWritable && h.State == route.Up && h.Writable:
+		// What is known already; every login of a pool says it.
 		p.seen, p.verdict.silence, news = now, 0, false
-	case route.SawRecovery:
-		p.verdict.health.InRecovery, p.verdict.health.Writable = true, false
-	case route.SawRefused:
-		p.verdict.fault(refused, o.Err, p.limitsLocked(), now)
-	case route.SawWritable, route.SawBroken:
+	case o.Kind == route.SawRecovery:
+		h.InRecovery, h.Writable = true, false
+	case o.Kind == route.SawRefused:
+		p.verdict.fault(refused, fmt.Errorf("server login: %w", o.Err), p.limitsLocked(), now)
+	case o.Kind == route.SawWritable, o.Kind == route.SawBroken:
 		// Neither is a verdict: timeline and system identifier are still to be
 		// asked for, and a connection may end for many reasons.
 	default:

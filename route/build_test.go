@@ -353,6 +353,12 @@ func TestPrimaryLives(t *testing.T) {
 	if w.table.Primary != candidate || w.table.Epoch != 3 {
 		t.Errorf("proven again: primary %v, epoch %d, want the candidate's node and 3", w.table.Primary, w.table.Epoch)
 	}
+	w.answer("pg1", true, 2)
+	w.build()
+	if w.table.Primary == candidate || w.table.Epoch != 4 {
+		t.Errorf("another timeline: same node %v, epoch %d, want another and 4", w.table.Primary == candidate, w.table.Epoch)
+	}
+	candidate = w.table.Primary
 	if !w.table.Has(Primary, candidate) || w.table.Has(Primary, old) || w.table.Has(Replica, candidate) {
 		t.Errorf("Has: candidate %v, old %v", w.table.Has(Primary, candidate), w.table.Has(Primary, old))
 	}
