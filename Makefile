@@ -11,7 +11,8 @@ SHELL := /bin/sh
 # Prerequisites are steps, in their order.
 .NOTPARALLEL:
 
-GO      ?= go
+# Where Go's own instructions put it, when PATH lacks it (as root's often does).
+GO      ?= $(shell command -v go || echo /usr/local/go/bin/go)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -64,7 +65,7 @@ unit: go ## only the tests that need no cluster
 
 .PHONY: lint
 lint: go ## gofmt, vet and staticcheck, doc comments included
-	@bad=$$(gofmt -s -l .) && [ -z "$$bad" ] || { echo "gofmt -s wants to change:" $$bad; exit 1; }
+	@bad=$$($$($(GO) env GOROOT)/bin/gofmt -s -l .) && [ -z "$$bad" ] || { echo "gofmt -s wants to change:" $$bad; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck -checks all ./...
 
@@ -82,7 +83,7 @@ deps: go ## install the missing Debian packages; starts none of their daemons
 # that is switched off: so ask the module what it gets.
 .PHONY: go
 go:
-	@command -v $(GO) >/dev/null || { echo "make: Go 1.26 is needed and no '$(GO)' is in PATH: see https://go.dev/doc/install" >&2; exit 1; }
+	@command -v $(GO) >/dev/null || { echo "make: Go 1.26 is needed and '$(GO)' is not there: see https://go.dev/doc/install" >&2; exit 1; }
 	@$(GO) list -m >/dev/null 2>&1 || { echo "make: Go 1.26 is needed, found: $$($(GO) version 2>&1 | head -1)" >&2; exit 1; }
 
 .PHONY: clean

@@ -54,8 +54,12 @@ func (c *Cluster) patroniConfig(node *Node) object {
 		"restapi": object{"listen": node.RESTAddr, "connect_address": node.RESTAddr},
 		"etcd3":   object{"hosts": c.EtcdEndpoints()},
 		"bootstrap": object{
-			"dcs":       c.dynamicConfig(),
-			"initdb":    []any{object{"encoding": "UTF8"}, object{"locale": "C.UTF-8"}, object{"wal-segsize": "1"}, "data-checksums", "no-sync"},
+			"dcs": c.dynamicConfig(),
+			// As in template.go; Patroni says the rest.
+			"initdb": []any{
+				object{"encoding": "UTF8"}, object{"locale": "C.UTF-8"},
+				object{"wal-segsize": "1"}, "data-checksums", "no-sync",
+			},
 			"post_init": "psql -X -q -f " + filepath.Join(c.slot.dir, "roles.sql"),
 		},
 		"postgresql": object{
