@@ -18,40 +18,52 @@ type Plan struct {
 
 // warmUp is how many transactions each client makes before the first block: the
 // pools open their connections, PostgreSQL reads its tables. As many again are
-// made while system calls are counted; the logins are one per cent of them.
-const warmUp = 300
+// made while system calls are counted; the logins are one per cent of them. At a
+// fixed rate fewer have to do: they take their time.
+const (
+	warmUp       = 300
+	warmUpAtRate = 60
+)
 
-// Compare measures the contenders in one case. script is the path of a pgbench
-// script, "" for -S.
-func Compare(ctx context.Context, c Case, plan Plan, all []*rival.Contender, who load.Account, script string) (Outcome, error) {
-	gun := load.Pgbench{Account: who, Protocol: c.Protocol, Clients: c.Clients, Script: script, Transactions: warmUp}
+// Compare measures the contenders in one case. gun says who logs in and with
+// which script; what the case and the plan say about the load, they fill in.
+func Compare(ctx context.Context, c Case, plan Plan, all []*rival.Contender, gun load.Pgbench) (Outcome, error) {
+	gun.Protocol, gun.Clients, gun.Rate = c.Protocol, c.Clients, c.Rate
 	out := Outcome{Case: c, Calls: map[string]Calls{}}
 	for _, contender := range all {
-		gun.Addr = contender.Addr
-		if _, err := gun.Run(ctx); err != nil {
-			return out, fmt.Errorf("case %s: warm up %s: %w", c.Name, contender.Name, err)
-		}
-		calls, err := countCalls(ctx, contender, gun)
+		calls, err := warm(ctx, contender, gun)
 		if err != nil {
-			return out, fmt.Errorf("case %s: %s: %w", c.Name, contender.Name, err)
+			return out, fmt.Errorf("case %s: warm up %s: %w", c.Name, contender.Name, err)
 		}
 		out.Calls[contender.Name] = calls
 	}
-	gun.Transactions, gun.Duration, gun.Rate = 0, plan.Block, c.Rate
+	gun.Duration = plan.Block
 	for n := range plan.Rounds {
 		round := make(Round, len(all))
 		for _, i := range order(n, len(all)) {
-			contender := all[i]
-			gun.Addr = contender.Addr
-			s, err := measure(ctx, contender, gun)
+			gun.Addr = all[i].Addr
+			s, err := measure(ctx, all[i], gun)
 			if err != nil {
-				return out, fmt.Errorf("case %s: %s: %w", c.Name, contender.Name, err)
+				return out, fmt.Errorf("case %s: %s: %w", c.Name, all[i].Name, err)
 			}
-			round[contender.Name] = s
+			round[all[i].Name] = s
 		}
 		out.Rounds = append(out.Rounds, round)
 	}
 	return out, nil
+}
+
+// warm makes the first queries through a contender, and counts the calls of the
+// second ones.
+func warm(ctx context.Context, c *rival.Contender, gun load.Pgbench) (Calls, error) {
+	gun.Addr, gun.Transactions = c.Addr, warmUp
+	if gun.Rate > 0 {
+		gun.Transactions = warmUpAtRate
+	}
+	if _, err := gun.Run(ctx); err != nil {
+		return Calls{}, err
+	}
+	return countCalls(ctx, c, gun)
 }
 
 // countCalls runs pgbench once more to count. Counting needs rights that an

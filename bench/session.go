@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgvip/pgvip/bench/load"
 	"github.com/pgvip/pgvip/bench/proc"
 	"github.com/pgvip/pgvip/bench/rival"
 )
@@ -121,7 +122,8 @@ func (s *Session) one(ctx context.Context, c Case) error {
 			return fmt.Errorf("case %s: %w", c.Name, err)
 		}
 	}
-	o, err := Compare(ctx, c, s.options.Plan, all, s.stage.Account, script)
+	gun := load.Pgbench{Account: s.stage.Account, Script: script}
+	o, err := Compare(ctx, c, s.options.Plan, all, gun)
 	if err != nil {
 		return err
 	}
