@@ -107,6 +107,7 @@ func (r Idle) Shortfalls() []string {
 	return short
 }
 
+// sleep waits for d, or for ctx to end, whose cause it returns.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -28,7 +28,7 @@ type Options struct {
 }
 
 // QuickPlan and FullPlan are how long each case takes.
-func QuickPlan() Plan { return Plan{Rounds: 6, Block: time.Second} }
+func QuickPlan() Plan { return Plan{Rounds: 5, Block: time.Second} }
 
 // FullPlan is the plan of figures that are published.
 func FullPlan() Plan { return Plan{Rounds: 8, Block: 3 * time.Second} }
@@ -92,6 +92,7 @@ func (s *Session) warnOfCompany(ctx context.Context) error {
 	return nil
 }
 
+// cases measures the cases that are asked for, in the order of the table.
 func (s *Session) cases(ctx context.Context) error {
 	for _, c := range Cases() {
 		if s.options.Only != nil && !s.options.Only.MatchString(c.Name) || s.options.Quick && !c.Gated {
@@ -108,6 +109,8 @@ func (s *Session) cases(ctx context.Context) error {
 	return nil
 }
 
+// one measures one case and prints its line at once: a run that is stopped keeps
+// what it has.
 func (s *Session) one(ctx context.Context, c Case) error {
 	all, err := s.field(ctx, field{c.Mode, c.Null})
 	if err != nil {
@@ -134,6 +137,7 @@ func (s *Session) one(ctx context.Context, c Case) error {
 	return nil
 }
 
+// bulk measures large results before both backends.
 func (s *Session) bulk(ctx context.Context) error {
 	for _, fromNull := range []bool{true, false} {
 		all, err := s.field(ctx, field{ModeSession, fromNull})
@@ -229,6 +233,7 @@ func (s *Session) field(ctx context.Context, f field) ([]*rival.Contender, error
 	return s.fields[f], nil
 }
 
+// starters are how the contenders of a field come up, in the order of a round.
 func (s *Session) starters(t rival.Terms) []func(context.Context) (*rival.Contender, error) {
 	o := s.options
 	type starter = func(context.Context) (*rival.Contender, error)
@@ -251,6 +256,7 @@ func (s *Session) starters(t rival.Terms) []func(context.Context) (*rival.Conten
 	return all
 }
 
+// close ends every contender that was started, also after an error.
 func (s *Session) close() error {
 	var errs []error
 	for _, all := range s.fields {

@@ -74,6 +74,8 @@ func (s *Stage) unprivileged() error {
 	return errors.Join(err1, err2)
 }
 
+// startPostgres starts PostgreSQL and fills pgbench's tables. Autovacuum would
+// come in the middle of a block; nothing here is updated.
 func (s *Stage) startPostgres(ctx context.Context) error {
 	pg, err := lab.StartPostgres(ctx, lab.PostgresOptions{
 		// Connections of all contenders' pools stay open side by side.
@@ -95,6 +97,7 @@ func (s *Stage) startPostgres(ctx context.Context) error {
 	return err
 }
 
+// startNull starts the null backend and learns its address from what it writes.
 func (s *Stage) startNull(ctx context.Context, command []string) (err error) {
 	log := filepath.Join(s.Dir, "null.log")
 	s.Null, err = s.Launcher.Start(ctx, proc.Spec{

@@ -54,6 +54,7 @@ func Ping(ctx context.Context, address string, who Account) error {
 	return err
 }
 
+// startup is a StartupMessage of protocol 3.0. Its length counts itself.
 func startup(who Account) []byte {
 	b := []byte{0, 0, 0, 0, 0, 3, 0, 0}
 	for _, s := range []string{"user", who.User, "database", who.Database} {

@@ -55,6 +55,8 @@ func OpenIdle(ctx context.Context, address string, who Account, n int) (*Idlers,
 	return &all, nil
 }
 
+// open logs client i in. Each has its own deadline: one that hangs shall not hold
+// the whole measurement.
 func (all *Idlers) open(ctx context.Context, address string, who Account, i int) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

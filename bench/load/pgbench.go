@@ -73,6 +73,8 @@ func (p Pgbench) Run(ctx context.Context) (Result, error) {
 	return r, nil
 }
 
+// args are the arguments of a run. Two threads at most: more would compete with
+// what is measured.
 func (p Pgbench) args() []string {
 	threads := min(p.Clients, 2)
 	args := []string{
@@ -92,6 +94,7 @@ func (p Pgbench) args() []string {
 	return append(args, "-T", strconv.Itoa(int(p.Duration/time.Second)))
 }
 
+// target appends where to connect and as whom.
 func (p Pgbench) target(args ...string) ([]string, error) {
 	host, port, err := net.SplitHostPort(p.Addr)
 	if err != nil {
@@ -100,14 +103,15 @@ func (p Pgbench) target(args ...string) ([]string, error) {
 	return append(args, "-h", host, "-p", port, "-U", p.Account.User, p.Account.Database), nil
 }
 
+// command gives pgbench an environment of its own, so that nothing of the
+// caller's (PGSERVICE, PGOPTIONS) reaches the measurement.
 func (p Pgbench) command(ctx context.Context, args []string) *exec.Cmd {
 	program := p.Program
 	if program == "" {
 		program = "pgbench"
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	// TLS and GSS would be tried first and cost a round trip; settings of the
-	// caller (PGSERVICE, PGOPTIONS) shall not reach the measurement.
+	// TLS and GSS would be tried first and cost a round trip each.
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "PGSSLMODE=disable", "PGGSSENCMODE=disable", "LC_ALL=C"}
 	return cmd
 }
@@ -153,6 +157,7 @@ func cutSummary(line string) (name, value string, ok bool) {
 	return strings.Cut(line, ": ")
 }
 
+// lastLines is the end of an output, on one line for an error message.
 func lastLines(s string, n int) string {
 	all := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(all[max(0, len(all)-n):], " | ")

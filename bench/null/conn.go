@@ -68,6 +68,8 @@ func newConn(s *Server, sock net.Conn) *conn {
 	}
 }
 
+// run serves the connection until it ends. All replies to what one read brought
+// leave together, as those of PostgreSQL do that fit into its buffer.
 func (c *conn) run() {
 	for {
 		n, err := c.sock.Read(c.in[c.filled:])
@@ -190,6 +192,8 @@ func (c *conn) welcome() {
 	c.ready()
 }
 
+// ready ends a query or a batch. Since PostgreSQL 14 changed parameters are
+// reported just before, not where they change.
 func (c *conn) ready() {
 	for _, i := range c.changed {
 		c.out = appendParameterStatus(c.out, c.params[i])
@@ -198,6 +202,7 @@ func (c *conn) ready() {
 	c.out = append(c.out, 'Z', 0, 0, 0, 5, c.status)
 }
 
+// fatal queues the last message of a connection; the caller returns errOver.
 func (c *conn) fatal(code, message string) {
 	c.out = wire.Fatal(code, message, "").Append(c.out)
 }

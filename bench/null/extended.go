@@ -6,6 +6,8 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
+// parse keeps a statement. A named one must be closed before its name serves again;
+// the unnamed one is replaced.
 func (c *conn) parse(body []byte) {
 	name, rest, ok1 := cutString(body)
 	sql, rest, ok2 := cutString(rest)
@@ -28,6 +30,8 @@ func (c *conn) parse(body []byte) {
 	c.out = append(c.out, '1', 0, 0, 0, 4)
 }
 
+// bind makes a portal of a statement. Parameters are walked over, not read: no
+// reply depends on them.
 func (c *conn) bind(body []byte) {
 	name, rest, ok1 := cutString(body)
 	from, rest, ok2 := cutString(rest)
@@ -94,6 +98,7 @@ func resultFormat(b []byte) (format int, ok bool) {
 	return format, true
 }
 
+// statement finds a prepared statement; the lookup allocates nothing.
 func (c *conn) statement(name []byte) (statement, bool) {
 	if len(name) == 0 {
 		return c.unnamedStmt, c.unnamedStmt.reply != nil
@@ -102,6 +107,7 @@ func (c *conn) statement(name []byte) (statement, bool) {
 	return s, ok
 }
 
+// portal finds a portal. Unlike PostgreSQL's they outlive their transaction.
 func (c *conn) portal(name []byte) (portal, bool) {
 	if len(name) == 0 {
 		return c.unnamedPortal, c.unnamedPortal.reply != nil
@@ -110,6 +116,8 @@ func (c *conn) portal(name []byte) (portal, bool) {
 	return p, ok
 }
 
+// describe answers for a statement with its parameters and its columns in text
+// format, as the format is not known yet; for a portal with its columns alone.
 func (c *conn) describe(body []byte) {
 	kind, name, ok := target(body)
 	if !ok {
@@ -136,6 +144,7 @@ func (c *conn) describe(body []byte) {
 	c.describeRows(p.reply, p.format)
 }
 
+// describeRows appends RowDescription, or NoData for what returns no rows.
 func (c *conn) describeRows(r *reply, format int) {
 	if r.desc[format] == nil {
 		c.out = append(c.out, 'n', 0, 0, 0, 4)
@@ -162,6 +171,8 @@ func (c *conn) execute(body []byte) {
 	}
 }
 
+// closeTarget forgets a statement or portal. Closing what is not there is no error,
+// so says the protocol.
 func (c *conn) closeTarget(body []byte) {
 	kind, name, ok := target(body)
 	if !ok {

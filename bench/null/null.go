@@ -72,6 +72,7 @@ func (s *Server) Close() error {
 	return err
 }
 
+// accept takes connections until Close; each gets a goroutine of its own.
 func (s *Server) accept() {
 	for {
 		sock, err := s.listener.Accept()
@@ -92,6 +93,7 @@ func (s *Server) accept() {
 	}
 }
 
+// adopt notes a connection for Close; false when Close has been called already.
 func (s *Server) adopt(sock net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,6 +43,7 @@ func highestParameter(sql []byte) int {
 	return highest
 }
 
+// appendParameterDescription appends message t: the type of each parameter.
 func appendParameterDescription(dst []byte, types []uint32) []byte {
 	dst, mark := begin(dst, 't')
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(types)))

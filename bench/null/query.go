@@ -55,6 +55,8 @@ func (c *conn) message(kind byte, body []byte) error {
 	return nil
 }
 
+// query answers a simple query: its statements one after the other, up to the
+// first error, and one ReadyForQuery for all. What follows a COPY is dropped.
 func (c *conn) query(body []byte) {
 	sql, _, _ := bytes.Cut(body, []byte{0})
 	failed := false
@@ -116,6 +118,8 @@ func (c *conn) perform(r *reply, format int, described bool) bool {
 	return true
 }
 
+// forgetPrepared drops what DISCARD ALL and DEALLOCATE ALL drop; the unnamed ones
+// are not worth a word: the next Parse and Bind replace them.
 func (c *conn) forgetPrepared() {
 	clear(c.stmts)
 	clear(c.portals)
@@ -156,6 +160,7 @@ func (c *conn) violate(message string) {
 	c.skipping = true
 }
 
+// uint16At takes a two-byte number off b; false when b is too short.
 func uint16At(b []byte) (n int, rest []byte, ok bool) {
 	if len(b) < 2 {
 		return 0, nil, false

@@ -83,11 +83,13 @@ func begin(dst []byte, kind byte) (out []byte, mark int) {
 	return append(dst, kind, 0, 0, 0, 0), len(dst) + 1
 }
 
+// end writes the length, which counts itself but not the type byte.
 func end(dst []byte, mark int) []byte {
 	binary.BigEndian.PutUint32(dst[mark:], uint32(len(dst)-mark))
 	return dst
 }
 
+// appendRowDescription appends message T. The columns belong to no table.
 func appendRowDescription(dst []byte, fields []field, format int) []byte {
 	dst, mark := begin(dst, 'T')
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(fields)))
@@ -104,6 +106,7 @@ func appendRowDescription(dst []byte, fields []field, format int) []byte {
 	return end(dst, mark)
 }
 
+// typeSize is pg_type.typlen; -1 stands for a variable length.
 func typeSize(oid uint32) int16 {
 	switch oid {
 	case oidBool:
@@ -116,6 +119,7 @@ func typeSize(oid uint32) int16 {
 	return -1
 }
 
+// appendDataRow appends message D; length -1 stands for NULL.
 func appendDataRow(dst []byte, fields []field, format int) []byte {
 	dst, mark := begin(dst, 'D')
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(fields)))
@@ -132,6 +136,7 @@ func appendDataRow(dst []byte, fields []field, format int) []byte {
 	return end(dst, mark)
 }
 
+// appendValue appends the value in the format that Bind asked for.
 func (f field) appendValue(dst []byte, format int) []byte {
 	if format == formatText {
 		return append(dst, f.text...)
@@ -166,6 +171,7 @@ func appendCopyData(dst []byte, r *reply) []byte {
 	return append(dst, 'c', 0, 0, 0, 4)
 }
 
+// appendCommandComplete appends message C, whose tag drivers read for the count.
 func appendCommandComplete(dst []byte, tag string) []byte {
 	dst, mark := begin(dst, 'C')
 	dst = append(dst, tag...)

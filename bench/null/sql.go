@@ -40,6 +40,8 @@ func (c *conn) answer(sql []byte) *reply {
 	return r
 }
 
+// build makes the reply to a statement by its first word. Anything unknown is a
+// command that succeeds, with its first words as the tag: CREATE TABLE.
 func (c *conn) build(sql string) *reply {
 	words := strings.Fields(strings.ToUpper(sql))
 	if len(words) == 0 {
@@ -89,6 +91,7 @@ func selectReply(sql string) *reply {
 	return r.encode()
 }
 
+// showReply answers from the session's parameters, else from the guesses.
 func (c *conn) showReply(sql string) *reply {
 	name := strings.Trim(strings.TrimSpace(sql[len("SHOW"):]), "; \"")
 	value := c.param(name)
@@ -100,6 +103,7 @@ func (c *conn) showReply(sql string) *reply {
 	return (&reply{tag: "SHOW", rows: 1, fields: []field{{name: name, oid: oidText, text: value}}}).encode()
 }
 
+// copyReply takes every COPY that does not read STDIN for one to STDOUT.
 func copyReply(sql string) *reply {
 	if !strings.Contains(strings.ToUpper(sql), "STDIN") {
 		rows, fields, ok := nullRows(sql)

@@ -81,6 +81,7 @@ func (c *conn) resetParams() {
 	}
 }
 
+// appendParameterStatus appends message S: name and value, each ended by a NUL.
 func appendParameterStatus(dst []byte, p wire.Param) []byte {
 	dst, mark := begin(dst, 'S')
 	dst = append(dst, p.Name...)

@@ -54,6 +54,7 @@ func NewLauncher() *Launcher {
 	return l
 }
 
+// run is the forking thread; it ends when Close closes work.
 func (l *Launcher) run() {
 	// Not unlocked at the end: the thread shall end with the goroutine, and
 	// with it every program that is still there.
@@ -103,6 +104,7 @@ func (p *Process) wait() {
 	_ = p.cmd.Wait() // how a program ended is in its log
 }
 
+// waitReady asks until the program is ready, has ended, or ctx has.
 func (p *Process) waitReady(ctx context.Context, ready func(context.Context) error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -43,6 +43,7 @@ func CountAllCalls(programs ...*Process) (*Counter, error) {
 	return count(programs, []string{"raw_syscalls/sys_enter"})
 }
 
+// count attaches to every program or to none.
 func count(programs []*Process, events []string) (*Counter, error) {
 	ids, err := tracepoints(events)
 	if err != nil {
@@ -58,6 +59,8 @@ func count(programs []*Process, events []string) (*Counter, error) {
 	return c, nil
 }
 
+// attach opens one counter for each thread and event. They are inherited by
+// threads that begin later, and reading one adds those up.
 func (c *Counter) attach(pid int, ids []uint64) error {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {

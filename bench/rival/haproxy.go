@@ -33,6 +33,7 @@ func StartChain(ctx context.Context, t Terms, pgbouncer string) (*Contender, err
 	}, nil
 }
 
+// haproxy starts one instance before the given address.
 func (t Terms) haproxy(ctx context.Context, name, backend string) (p *proc.Process, addr, line string, err error) {
 	program, err := find("haproxy")
 	if err != nil {

@@ -61,6 +61,7 @@ func (t Terms) startEtcd(ctx context.Context) (p *proc.Process, addr string, err
 	return p, addr, nil
 }
 
+// alive asks for any key: a member without a leader does not answer that.
 func alive(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

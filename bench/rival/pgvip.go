@@ -35,6 +35,8 @@ func StartPgvip(ctx context.Context, t Terms, program string) (*Contender, error
 	}, nil
 }
 
+// pgvip starts the program itself; it is ready when a query has passed, so when
+// the primary is proven.
 func (t Terms) pgvip(ctx context.Context, program, etcd string) (p *proc.Process, addr string, err error) {
 	if addr, err = freeAddr(); err != nil {
 		return nil, "", err

@@ -32,6 +32,7 @@ func main() {
 	os.Exit(run(ctx))
 }
 
+// run is main with an exit code, so that its deferred work is done.
 func run(ctx context.Context) int {
 	o, gate, err := options()
 	if err != nil {
@@ -52,6 +53,8 @@ func run(ctx context.Context) int {
 	return 0
 }
 
+// measure sets the stage, runs the benchmark on it and clears it away, whatever
+// happened.
 func measure(ctx context.Context, o bench.Options) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -69,6 +72,8 @@ func measure(ctx context.Context, o bench.Options) ([]string, error) {
 	return short, err
 }
 
+// options reads the command line. Quick and full runs differ in their defaults
+// only; every flag holds for both.
 func options() (o bench.Options, gate bool, err error) {
 	var only, gates string
 	var skip bool
@@ -78,7 +83,7 @@ func options() (o bench.Options, gate bool, err error) {
 	flag.BoolVar(&o.Quick, "quick", false, "pgvip, PgBouncer and the chain only, in three minutes")
 	flag.StringVar(&only, "cases", "", "measure only cases whose name matches this `regexp`")
 	flag.StringVar(&gates, "gates", "", "comma-separated `list` of cases, bulk, idle (default all; quick: cases,bulk)")
-	rounds := flag.Int("rounds", 0, "`number` of rounds of a case (default 8; quick: 6)")
+	rounds := flag.Int("rounds", 0, "`number` of rounds of a case (default 8; quick: 5)")
 	block := flag.Duration("block", 0, "`length` of a block, in whole seconds (default 3s; quick: 1s)")
 	flag.BoolVar(&gate, "gate", true, "exit with 1 when something falls short")
 	flag.Parse()
@@ -129,6 +134,8 @@ func printMachine(ctx context.Context) {
 	}
 }
 
+// serveNull is the child process: it serves until it is told to stop, or until the
+// kernel kills it together with its parent.
 func serveNull(ctx context.Context) int {
 	s, err := null.Listen("127.0.0.1:0")
 	if err != nil {
