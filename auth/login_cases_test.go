@@ -252,6 +252,17 @@ func TestUnknownUserLooksLikeOthers(t *testing.T) {
 	}
 }
 
+// A user who was not found has no secret, whatever is passed for one.
+func TestSecretOfUnknownUserIsNotUsed(t *testing.T) {
+	for _, method := range []Method{Password, MD5, SCRAM} {
+		login := NewServer(ServerConfig{}).Begin(method, "alice", mustSecret(t, "pencil"), false)
+		client := NewClient(ClientConfig{User: "alice", Credential: Credential{Password: "pencil"}})
+		if refused, _ := converse(t, login, client); refused == nil {
+			t.Errorf("%v: let in", method)
+		}
+	}
+}
+
 // A made-up user stays out even with the proof that fits the made-up verifier.
 func TestDoomedExchangeNeverSucceeds(t *testing.T) {
 	keys := rfcKeys(t)

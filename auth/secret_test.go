@@ -40,7 +40,7 @@ func TestParseSecretRefusesDamagedVerifier(t *testing.T) {
 		{"count beyond int32", "4096", "2147483648"},
 		{"no salt", "W22ZaJ0SNY7soEsUEjb6gQ==", ""},
 		{"salt without padding", "gQ==", "gQ"},
-		{"line break in salt", "W22Z", "W2\nZ"},
+		{"line break in salt", "W22Z", "W2\n2Z"},
 		{"short StoredKey", "$WG5d", "$"},
 		{"short ServerKey", ":wfPL", ":"},
 		{"set padding bits", "l2dU=", "l2dV="},

@@ -276,4 +276,3 @@ func testOptions(t *testing.T, pg *lab.Postgres) {
 		}
 	}
 }
-

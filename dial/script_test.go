@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -28,9 +29,13 @@ var (
 	key    = message('K', "\x00\x00\x00\x07four")
 )
 
-// serve is a scripted server for one connection. It reads the startup packet,
-// plays script and closes; it is through when the test ends.
-func serve(t *testing.T, script func(net.Conn)) (address string) {
+// script is what a server does after it has read the startup packet.
+type script func(net.Conn) error
+
+// serve is a scripted server for one connection, which it closes at the end of
+// the script; it is through when the test ends. A client that keeps its
+// connection open makes the test fail.
+func serve(t *testing.T, play script) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,8 +49,11 @@ func serve(t *testing.T, script func(net.Conn)) (address string) {
 			return
 		}
 		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
 		readStartup(conn)
-		script(conn)
+		if err := play(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("client has not closed its connection")
+		}
 	}()
 	t.Cleanup(func() {
 		listener.Close()
@@ -62,16 +70,20 @@ func readStartup(conn net.Conn) {
 }
 
 // say is a script that sends bytes and waits for the client to close.
-func say(parts ...string) func(net.Conn) {
-	return func(conn net.Conn) {
+func say(parts ...string) script {
+	return func(conn net.Conn) error {
 		io.WriteString(conn, strings.Join(parts, ""))
-		io.Copy(io.Discard, conn)
+		_, err := io.Copy(io.Discard, conn)
+		return err
 	}
 }
 
 // hangUp is a script that sends bytes and closes at once.
-func hangUp(parts ...string) func(net.Conn) {
-	return func(conn net.Conn) { io.WriteString(conn, strings.Join(parts, "")) }
+func hangUp(parts ...string) script {
+	return func(conn net.Conn) error {
+		_, err := io.WriteString(conn, strings.Join(parts, ""))
+		return err
+	}
 }
 
 func loginTo(t *testing.T, address string) (*dial.Conn, error) {
@@ -87,7 +99,7 @@ func TestLoginRefusesRubbish(t *testing.T) {
 	notice := message('N', "SNOTICE\x00Mhello\x00\x00")
 	tests := []struct {
 		name   string
-		script func(net.Conn)
+		script script
 		want   error // errors.Is
 		text   string
 	}{
@@ -146,15 +158,18 @@ func manyParameters(n int) string {
 
 func TestLoginPassesServerErrorOnVerbatim(t *testing.T) {
 	const body = "SFATAL\x00VFATAL\x00C53300\x00Msorry, too many clients already\x00Zodd\x00\x00"
-	scripts := map[string]func(net.Conn){
+	const mild = "SERROR\x00VERROR\x00C53300\x00Msorry\x00\x00"
+	scripts := map[string]script{
 		"before authentication": say(message('E', body)),
 		"after authentication":  say(authOk, message('E', body)),
 		"and closes":            hangUp(message('E', body)),
+		// No login goes on after an error, though its severity may say so.
+		"mild": say(authOk, message('E', mild)),
 	}
 	for name, script := range scripts {
 		_, err := loginTo(t, serve(t, script))
 		var e *wire.Error
-		if !errors.As(err, &e) || e.Code != wire.CodeTooManyConnections || string(e.Raw) != body {
+		if !errors.As(err, &e) || e.Code != wire.CodeTooManyConnections || string(e.Raw) != body && string(e.Raw) != mild {
 			t.Errorf("%s: %v, want the server's 53300 with its body", name, err)
 		}
 	}
@@ -163,7 +178,7 @@ func TestLoginPassesServerErrorOnVerbatim(t *testing.T) {
 // A postmaster that cannot fork answers in protocol 2: 'E', text, NUL.
 func TestLoginReadsErrorOfProtocol2(t *testing.T) {
 	const text = "could not fork new process for connection: Cannot allocate memory"
-	scripts := map[string]func(net.Conn){
+	scripts := map[string]script{
 		"terminated": say("E" + text + "\n\x00"),
 		"cut off":    hangUp("E" + text + "\n"),
 	}
@@ -202,7 +217,7 @@ func TestLoginTakesNegotiateProtocolVersion(t *testing.T) {
 }
 
 func TestLoginEndsWithItsContext(t *testing.T) {
-	scripts := map[string]func(net.Conn){
+	scripts := map[string]script{
 		"silent":             say(),
 		"silent in a header": say("R\x00"),
 		"silent in a body":   say(authOk[:6]),
@@ -242,13 +257,14 @@ func TestLoginTellsWhenNobodyListens(t *testing.T) {
 }
 
 // queryScript logs in and, at the first query, sends parts.
-func queryScript(parts ...string) func(net.Conn) {
-	return func(conn net.Conn) {
+func queryScript(parts ...string) script {
+	return func(conn net.Conn) error {
 		io.WriteString(conn, authOk+ready)
 		var header [5]byte
-		if _, err := io.ReadFull(conn, header[:]); err == nil {
-			say(parts...)(conn)
+		if _, err := io.ReadFull(conn, header[:]); err != nil {
+			return err
 		}
+		return say(parts...)(conn)
 	}
 }
 
@@ -309,7 +325,10 @@ func TestQueryTakesBareError(t *testing.T) {
 // Cancel returns when the server has closed, not before.
 func TestCancelWaitsForServer(t *testing.T) {
 	var closing atomic.Bool
-	address := serve(t, func(net.Conn) { closing.Store(true) })
+	address := serve(t, func(net.Conn) error {
+		closing.Store(true)
+		return nil
+	})
 	if err := dial.Cancel(t.Context(), "tcp", address, 7, []byte("four")); err != nil {
 		t.Fatal(err)
 	}

@@ -100,6 +100,9 @@ func testTerminated(t *testing.T, pg *lab.Postgres) {
 	if !errors.As(err, &e) || e.Code != wire.CodeAdminShutdown {
 		t.Errorf("Query = %v, want FATAL 57P01", err)
 	}
+	if _, err := conn.Query(t.Context(), "SELECT 1"); !errors.Is(err, dial.ErrClosed) {
+		t.Errorf("afterwards: %v, want closed", err)
+	}
 }
 
 func testCancel(t *testing.T, pg *lab.Postgres) {
