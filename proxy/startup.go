@@ -74,7 +74,7 @@ func readStartup(r *reader) (*wire.Startup, error) {
 func readStartupPacket(r *reader) (*wire.Startup, error) {
 	head, err := r.next(4)
 	if err != nil {
-		return nil, readError(r, err)
+		return nil, readError(r, err, len(r.buf) > 0)
 	}
 	n, err := wire.StartupLength(head)
 	if err != nil {
@@ -82,18 +82,20 @@ func readStartupPacket(r *reader) (*wire.Startup, error) {
 	}
 	body, err := r.next(n)
 	if err != nil {
-		return nil, readError(r, err)
+		return nil, readError(r, err, true)
 	}
 	return wire.ParseStartup(body)
 }
 
-// readError says what a failed read before the session means to the client.
-func readError(r *reader, err error) error {
+// readError says what a failed read before the session means to the client. Who
+// closes between two messages has just left: libpq does so to ask its user for
+// a password, or when it does not like the answer to its SSLRequest.
+func readError(r *reader, err error, inside bool) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && r.some {
 		return wire.Fatal(wire.CodeCannotConnectNow, "login took longer than client_login_timeout", "")
 	}
-	if errors.Is(err, io.EOF) && r.some {
-		return wire.Fatal(wire.CodeProtocolViolation, "incomplete startup packet", "")
+	if errors.Is(err, io.EOF) && inside {
+		return wire.Fatal(wire.CodeProtocolViolation, "the connection ended inside a message", "")
 	}
 	return errQuiet
 }
@@ -102,7 +104,7 @@ func readError(r *reader, err error) error {
 func readPassword(r *reader, limit int) ([]byte, error) {
 	head, err := r.next(wire.HeaderSize)
 	if err != nil {
-		return nil, readError(r, err)
+		return nil, readError(r, err, len(r.buf) > 0)
 	}
 	if head[0] != 'p' {
 		return nil, wire.Fatal(wire.CodeProtocolViolation, "expected a password message", "")
@@ -113,7 +115,7 @@ func readPassword(r *reader, limit int) ([]byte, error) {
 	}
 	body, err := r.next(n)
 	if err != nil {
-		return nil, readError(r, err)
+		return nil, readError(r, err, true)
 	}
 	return body, nil
 }
