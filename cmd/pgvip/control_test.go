@@ -99,7 +99,6 @@ func reads(names string) func(*route.Table) bool {
 // startControl runs a control on a lab until the test ends.
 func startControl(t *testing.T, c *lab.Cluster) *published {
 	t.Helper()
-	before := goleak.IgnoreCurrent()
 	source, err := dcs.NewEtcd(dcs.EtcdConfig{Endpoints: c.EtcdEndpoints(), Namespace: c.Namespace, Scope: c.Scope})
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +112,6 @@ func startControl(t *testing.T, c *lab.Cluster) *published {
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
-		goleak.VerifyNone(t, before)
 	})
 	select {
 	case <-control.Ready():
@@ -133,28 +131,37 @@ func probeLogin() health.Login {
 // first answer that says it takes writes, to 2 ms.
 func writableAt(t *testing.T, n *lab.Node) <-chan time.Time {
 	found := make(chan time.Time, 1) // so that a test that gave up strands nobody
-	go func() {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		var conn health.Conn
-		for ctx.Err() == nil {
-			if conn == nil {
-				conn, _ = probeLogin()(ctx, n.Postgres.Addr)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		pace := time.NewTicker(2 * time.Millisecond)
+		defer pace.Stop()
+		for !writable(t.Context(), n.Postgres.Addr, pace.C) {
+			select {
+			case <-pace.C: // refused, or gone: again
+			case <-t.Context().Done():
+				return
 			}
-			if conn != nil {
-				rows, err := conn.Query(ctx, "SELECT pg_is_in_recovery()")
-				if err != nil {
-					conn = nil
-				} else if rows[0][0] == "f" {
-					found <- time.Now()
-					conn.Close()
-					return
-				}
-			}
-			time.Sleep(2 * time.Millisecond) // the pace of the measurement
 		}
-	}()
+		found <- time.Now()
+	})
+	t.Cleanup(wg.Wait)
 	return found
+}
+
+// writable asks on one connection until the node takes writes, or false.
+func writable(ctx context.Context, addr string, pace <-chan time.Time) bool {
+	conn, err := probeLogin()(ctx, addr)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	for {
+		rows, err := conn.Query(ctx, "SELECT pg_is_in_recovery()")
+		if err != nil || rows[0][0] == "f" {
+			return err == nil
+		}
+		<-pace
+	}
 }
 
 // TestControlOnCluster follows a real cluster through what the first version
@@ -163,6 +170,9 @@ func TestControlOnCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a cluster")
 	}
+	// First, so that it is looked at last: the lab has goroutines of its own.
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, before) })
 	c := lab.StartT(t, lab.Options{Nodes: 3})
 	p := startControl(t, c)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
