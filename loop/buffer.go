@@ -45,15 +45,42 @@ func (b *buffers) put(buf []byte) {
 	}
 }
 
+// hold returns a buffer with the bytes of b, of the smallest class they fit in:
+// buf, which b may lie inside, or another one in its place. Without bytes there
+// is no buffer.
+func (b *buffers) hold(buf, bytes []byte) []byte {
+	if len(bytes) > 0 && cap(buf) == classOf(len(bytes)) {
+		return buf[:copy(buf[:cap(buf)], bytes)]
+	}
+	var held []byte
+	if len(bytes) > 0 {
+		held = append(b.get(len(bytes)), bytes...)
+	}
+	b.put(buf)
+	return held
+}
+
+// classOf is the capacity of the buffer for n bytes.
+func classOf(n int) int {
+	for _, size := range bufferClasses {
+		if n <= size {
+			return size
+		}
+	}
+	return n
+}
+
 // grow returns a buffer that holds buf's bytes and has room for n more; buf is
 // given back if it had to be left.
 func (b *buffers) grow(buf []byte, n int) []byte {
 	if cap(buf)-len(buf) >= n {
 		return buf
 	}
-	bigger := append(b.get(len(buf)+n), buf...)
-	if buf != nil {
-		b.put(buf)
+	need := len(buf) + n
+	if need > bufferClasses[len(bufferClasses)-1] {
+		need = max(need, 2*cap(buf)) // beyond the classes, copied ever more rarely
 	}
+	bigger := append(b.get(need), buf...)
+	b.put(buf)
 	return bigger
 }

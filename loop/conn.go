@@ -18,8 +18,9 @@ const (
 	ClassClient
 )
 
-// Handler receives what happens to a connection, on its loop. The connection it
-// is called for may be closed by the handler at any time.
+// Handler receives what happens to a connection, on its loop. It may close or
+// finish the connection it is called for, and any other, at any time, and give
+// it to another loop in all methods but Data.
 type Handler interface {
 	// Data gets all bytes at hand, those kept before in front, and returns how
 	// many from the end of b it wants to see again together with what follows:
@@ -31,7 +32,8 @@ type Handler interface {
 	// bytes that it sent before may still be unread; EOF then comes a second
 	// time, once they have been.
 	EOF(c *Conn)
-	// Failed says that the connection broke; it has been closed already.
+	// Failed says that the connection broke; it has been closed already. What
+	// was unread while reading was paused is lost.
 	Failed(c *Conn, err error)
 }
 
@@ -47,12 +49,15 @@ const (
 )
 
 // Conn is one socket that belongs to a loop. The zero value is unused until
-// Loop.Add; it may be embedded. Its methods are for code on its loop only.
+// Loop.Add; it may be embedded, and added again once it is closed. Its methods
+// are for code on its loop only.
 type Conn struct {
-	loop     *Loop
+	loop     *Loop // nil while it moves
 	handler  Handler
-	held     []byte // bytes the handler wants to see again
-	out      []byte // bytes the kernel has not taken yet, from outAt on
+	held     []byte        // bytes the handler wants to see again; while Data runs it has them
+	out      []byte        // bytes the kernel has not taken yet, from outAt on
+	linger   *Timer        // ends it, once finishing
+	broken   syscall.Errno // a write failed; Failed is on its way
 	outAt    uint32
 	fd       int32
 	slot     uint32
@@ -63,22 +68,26 @@ type Conn struct {
 
 	closed      bool
 	eof         bool // read returned 0
-	hungUp      bool // RDHUP was reported while paused
+	toldEOF     bool // EOF was called while paused
+	unwatched   bool // off epoll until it is read again
 	finishing   bool // close once the output is gone and the peer has read it
 	busy        bool // Data is running
 	queuedLater bool
-	broken      syscall.Errno // a write failed; Failed is on its way
 }
 
 // Add makes the loop the owner of the non-blocking socket fd, in c. Bytes that
-// were read from it before come first; they are copied. Only on the loop.
+// were read from it before, at most 64 KB, come first; they are copied. After an
+// error fd still belongs to the caller. Only on the loop.
 func (l *Loop) Add(c *Conn, fd int, class Class, h Handler, unread []byte) error {
-	c.handler, c.fd, c.class = h, int32(fd), class
-	c.closed = false
+	if c.loop != nil && !c.closed {
+		panic("BUG: Add of a connection that is open")
+	}
 	if len(unread) > keepMax {
 		return fmt.Errorf("%d bytes to begin with, at most %d", len(unread), keepMax)
 	}
+	*c = Conn{handler: h, fd: int32(fd), class: class}
 	if err := l.attach(c); err != nil {
+		c.closed = true
 		return err
 	}
 	if len(unread) > 0 {
@@ -102,6 +111,7 @@ func (l *Loop) attach(c *Conn) error {
 	// owner still in this turn's batch finds nobody.
 	l.gen++
 	c.gen = l.gen
+	c.unwatched = false
 	c.interest = c.wanted()
 	if err := l.poll.add(int(c.fd), c.interest, c.slot, c.gen); err != nil {
 		l.free = append(l.free, c.slot)
@@ -117,6 +127,7 @@ func (l *Loop) attach(c *Conn) error {
 // detach takes c off its loop; the socket stays open.
 func (c *Conn) detach() {
 	l := c.loop
+	// What is left of c in this turn's events and in l.later finds nobody.
 	l.poll.remove(int(c.fd))
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
@@ -136,16 +147,22 @@ func (c *Conn) FD() int { return int(c.fd) }
 func (c *Conn) Closed() bool { return c.closed || c.loop == nil }
 
 // SetHandler makes h receive what happens from now on.
-func (c *Conn) SetHandler(h Handler) { c.handler = h }
+func (c *Conn) SetHandler(h Handler) {
+	if !c.finishing {
+		c.handler = h
+	}
+}
 
-// Held is the number of bytes kept for the handler.
+// Held is the number of bytes kept for the handler; none while Data runs.
 func (c *Conn) Held() int { return len(c.held) }
 
-// Peek gives the bytes kept for the handler; they are valid until the next call.
+// Peek gives the bytes kept for the handler; they are valid until the next call
+// of a method of c. Not while Data runs.
 func (c *Conn) Peek() []byte { return c.held }
 
-// Skip forgets the first n of the bytes kept for the handler.
-func (c *Conn) Skip(n int) { c.keep(c.held[n:]) }
+// Skip forgets the first n of the bytes kept for the handler. Not while Data
+// runs.
+func (c *Conn) Skip(n int) { c.held = c.loop.bufs.hold(c.held, c.held[n:]) }
 
 // Pause stops reading for a reason, Resume lifts it.
 func (c *Conn) Pause(why Pause) {
@@ -159,7 +176,6 @@ func (c *Conn) Pause(why Pause) {
 func (c *Conn) Resume(why Pause) {
 	if c.paused&why != 0 {
 		c.paused &^= why
-		c.hungUp = false
 		c.update()
 	}
 }
@@ -170,16 +186,20 @@ func (c *Conn) Paused() bool { return c.paused != 0 }
 // Queued is the number of bytes written that the kernel has not taken yet.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 
-// ProcessLater serves c in the next turn as if it were readable.
+// ProcessLater hands the bytes kept to the handler once more, in this turn if
+// its round has not come yet and else in the next. When called from Data, these
+// are the bytes that Data is about to keep.
 func (c *Conn) ProcessLater() {
-	if !c.queuedLater {
+	// With nothing to process, whatever arrives will be handed over anyway.
+	something := len(c.held) > 0 || c.busy || c.broken != 0
+	if something && !c.queuedLater && !c.closed {
 		c.queuedLater = true
-		c.loop.later = append(c.loop.later, c)
+		c.loop.later = append(c.loop.later, ticket{c.slot, c.gen})
 	}
 }
 
 // Process hands the bytes kept to the handler once more, at once: what they
-// waited for has come.
+// waited for has come. Inside Data it is ProcessLater.
 func (c *Conn) Process() {
 	if c.busy {
 		c.ProcessLater()
@@ -190,21 +210,13 @@ func (c *Conn) Process() {
 	}
 }
 
-func (c *Conn) process() {
-	if c.broken != 0 {
-		c.fail(c.broken)
-		return
-	}
-	c.Process()
-}
-
 // wanted is what epoll should report: RDHUP tells of a peer that left even
 // while we do not read, until it has told once.
 func (c *Conn) wanted() uint32 {
 	var want uint32
 	if !c.eof && c.paused == 0 {
 		want = eventRead | eventFinish
-	} else if !c.eof && !c.hungUp {
+	} else if !c.eof && !c.toldEOF {
 		want = eventFinish
 	}
 	if len(c.out) > 0 {
@@ -214,13 +226,36 @@ func (c *Conn) wanted() uint32 {
 }
 
 func (c *Conn) update() {
-	if c.closed || c.loop == nil {
+	if c.Closed() {
 		return
 	}
-	want := c.wanted()
-	if want == c.interest {
+	if c.unwatched {
+		c.rewatch()
 		return
 	}
-	c.interest = want
-	c.loop.poll.change(int(c.fd), want, c.slot, c.gen)
+	if want := c.wanted(); want != c.interest {
+		c.interest = want
+		c.loop.poll.change(int(c.fd), want, c.slot, c.gen)
+	}
+}
+
+// unwatch takes a paused socket whose peer is gone off epoll, which would go on
+// reporting that until somebody reads what is left.
+func (c *Conn) unwatch() {
+	c.unwatched = true
+	c.loop.poll.remove(int(c.fd))
+}
+
+// rewatch puts it back once it is to be read. Sending does not count: the peer
+// is gone.
+func (c *Conn) rewatch() {
+	if c.paused != 0 {
+		return
+	}
+	c.unwatched = false
+	c.interest = c.wanted()
+	if err := c.loop.poll.add(int(c.fd), c.interest, c.slot, c.gen); err != nil {
+		c.broken = syscall.ENOMEM // what else it can be
+		c.ProcessLater()
+	}
 }

@@ -7,7 +7,7 @@ const lingerTime = time.Second
 
 // Close closes the socket at once; what is queued is lost.
 func (c *Conn) Close() {
-	if c.closed || c.loop == nil {
+	if c.Closed() {
 		return
 	}
 	c.detach()
@@ -16,32 +16,37 @@ func (c *Conn) Close() {
 	c.release(&c.held)
 	c.release(&c.out)
 	c.outAt = 0
+	if c.finishing {
+		c.loop.lingering--
+		c.linger.Stop()
+	}
 }
 
 // Finish closes c so that the peer can read everything that was written: the
 // queue is sent, then the sending side is shut, then what the peer still sends
-// is thrown away until it closes, for at most a second. The handler hears
-// nothing any more.
+// is thrown away until it closes. Closing at once would make the kernel answer
+// what has not been read with RST, which takes our last words away from the
+// peer. All this lasts for a second at most; the handler hears nothing any more.
 func (c *Conn) Finish() {
-	if c.closed || c.finishing {
+	if c.Closed() || c.finishing {
 		return
 	}
 	c.finishing = true
+	c.loop.lingering++
+	c.linger = c.loop.After(lingerTime, c.Close)
 	c.paused = 0
 	c.release(&c.held)
 	c.handler = lingerer{}
-	c.loop.After(lingerTime, c.Close)
 	if len(c.out) == 0 {
-		shutWrite(int(c.fd))
-	}
-	if c.eof {
-		c.closeWhenSent()
+		c.sent()
 	}
 	c.update()
 }
 
-func (c *Conn) closeWhenSent() {
-	if len(c.out) == 0 && !c.closed {
+// sent goes on with Finish once the queue is empty.
+func (c *Conn) sent() {
+	shutWrite(int(c.fd))
+	if c.eof {
 		c.Close()
 	}
 }
@@ -51,5 +56,25 @@ type lingerer struct{}
 
 func (lingerer) Data(*Conn, []byte) int { return 0 }
 func (lingerer) Drained(*Conn)          {}
-func (lingerer) EOF(c *Conn)            { c.closeWhenSent() }
 func (lingerer) Failed(*Conn, error)    {}
+
+// EOF comes before the queue is empty from a peer that half-closes and reads on.
+func (lingerer) EOF(c *Conn) {
+	if len(c.out) == 0 {
+		c.Close()
+	}
+}
+
+// linger lets the connections that were finished come to their end when the
+// loop is about to go; the others have been closed.
+func (l *Loop) linger() {
+	end := time.Now().Add(lingerTime)
+	for l.lingering > 0 {
+		left := time.Until(end)
+		if left <= 0 {
+			return
+		}
+		n := l.poll.wait(l.events[:], int(left/time.Millisecond)+1)
+		l.serve(l.events[:n])
+	}
+}

@@ -22,6 +22,11 @@ const (
 	// turnQuota bounds the bytes read from one socket in one turn: a bulk
 	// transfer must not stall the others.
 	turnQuota = 4 * readSize
+
+	// shortSleep is the longest sleep between two turns of a loop under load,
+	// hot how many of them in a row show that a loop is.
+	shortSleep = 500 * time.Microsecond
+	hot        = 16
 )
 
 // Loop is one event loop. Create it with New, start it with Run on a goroutine
@@ -40,17 +45,20 @@ type Loop struct {
 	closed bool
 
 	// Owned by the loop's goroutine.
-	running  []func() // the inbox that is being worked off
-	conns    []*Conn  // by slot
-	free     []uint32 // slots without a connection
-	gen      uint32   // of the connection registered last
-	later    []*Conn  // connections to serve once more without an event
-	timers   timerHeap
-	now      time.Time
-	buf      []byte // headroom for kept bytes, then readSize
-	events   [maxEvents]event
-	bufs     buffers
-	stopping bool
+	running   []func() // the inbox that is being worked off
+	conns     []*Conn  // by slot
+	free      []uint32 // slots without a connection
+	gen       uint32   // of the connection registered last
+	later     []ticket // connections to serve once more without an event
+	spare     []ticket // the one of the turn before, for its memory
+	lingering int      // connections that are finishing
+	timers    timerHeap
+	now       time.Time
+	buf       []byte // headroom for kept bytes, then readSize
+	events    [maxEvents]event
+	bufs      buffers
+	stopping  bool
+	heat      int // short sleeps in a row, at most hot
 
 	done chan struct{} // closed by Run on return
 }
@@ -116,7 +124,9 @@ func (l *Loop) Run() {
 
 func (l *Loop) turn() {
 	n := l.wait()
-	l.now = time.Now()
+	now := time.Now()
+	l.warm(now.Sub(l.now)) // the turn before counts as sleep, which is near enough
+	l.now = now
 	l.serve(l.events[:n])
 	l.again()
 	l.runInbox()
@@ -161,32 +171,33 @@ func (l *Loop) lookup(ev *event) *Conn {
 		l.poll.woken()
 		return nil
 	}
-	c := l.conns[slot]
-	if c == nil || c.gen != uint32(ev.Pad) {
-		return nil
+	return l.find(ticket{slot, uint32(ev.Pad)})
+}
+
+// ticket names a connection without keeping it: it may be closed, moved to
+// another loop and its slot be taken over meanwhile.
+type ticket struct{ slot, gen uint32 }
+
+func (l *Loop) find(t ticket) *Conn {
+	if c := l.conns[t.slot]; c != nil && c.gen == t.gen {
+		return c
 	}
-	return c
+	return nil
 }
 
 // again serves the connections that asked for another round without waiting
 // for an event: bytes are at hand already.
 func (l *Loop) again() {
-	for len(l.later) > 0 {
-		batch := l.later
-		l.later = nil
-		for _, c := range batch {
-			if c.queuedLater {
-				c.queuedLater = false
-				c.process()
-			}
+	// Those that ask meanwhile wait for the next turn.
+	batch := l.later
+	l.later = l.spare[:0]
+	for _, t := range batch {
+		if c := l.find(t); c != nil && c.queuedLater {
+			c.queuedLater = false
+			c.process()
 		}
-		// Those that were added meanwhile wait for the next turn.
-		if len(l.later) > 0 {
-			return
-		}
-		l.later = batch[:0]
-		return
 	}
+	l.spare = batch
 }
 
 func (l *Loop) runInbox() {
@@ -199,20 +210,51 @@ func (l *Loop) runInbox() {
 	}
 }
 
-// wait returns the number of events. It asks without blocking first: under load
-// the answer is there, and the Go scheduler need not hear of it.
+// wait returns the number of events.
+//
+// There are two ways to sleep. Telling the Go scheduler is right for a long
+// sleep: it takes the processor away meanwhile. Under load the next event is
+// some microseconds off, and the scheduler's monitor, which looks after threads
+// that sleep in the kernel, would wake up for nothing again and again. So a loop
+// that is hot sleeps without telling, at most quickWait; a garbage collection
+// that wants it to stop interrupts it by a signal.
 func (l *Loop) wait() int {
-	if n := l.poll.now(l.events[:]); n > 0 || len(l.later) > 0 {
-		return n
+	if len(l.later) > 0 {
+		return l.poll.now(l.events[:], 0)
 	}
 	l.asleep.Store(true)
 	if l.inboxWaits() {
+		// Functions that post again and again do not keep the sockets waiting.
 		l.asleep.Store(false)
-		return 0
+		return l.poll.now(l.events[:], 0)
 	}
-	n := l.poll.wait(l.events[:], l.timers.timeout(time.Now()))
+	ms := l.timers.timeout(time.Now())
+	n := 0
+	if l.heat >= hot {
+		n = l.poll.now(l.events[:], quickWait(ms))
+	} else {
+		n = l.poll.wait(l.events[:], ms)
+	}
 	l.asleep.Store(false)
 	return n
+}
+
+// quickWait bounds a sleep of ms milliseconds, -1 being for ever, to one.
+func quickWait(ms int) int {
+	if ms < 0 || ms > 1 {
+		return 1
+	}
+	return ms
+}
+
+// warm keeps count of sleeps that were short.
+func (l *Loop) warm(slept time.Duration) {
+	switch {
+	case slept >= shortSleep:
+		l.heat = 0
+	case l.heat < hot:
+		l.heat++
+	}
 }
 
 func (l *Loop) inboxWaits() bool {

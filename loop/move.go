@@ -1,26 +1,41 @@
 package loop
 
-// Move gives c to another loop together with the bytes it holds, and runs then
-// there, with an error if it could not be registered (c is closed in that case)
-// or if that loop is closed. Until then c must not be touched.
+import "net"
+
+// Move gives c to another loop, with its handler, the bytes it holds and what
+// is queued, and runs then there. Until then c must not be touched. then gets
+// an error, and c is closed, if c could not be registered there; if that loop
+// is closed or c was closed or finished before, then is run at once.
 func (c *Conn) Move(to *Loop, then func(error)) {
 	if c.busy {
 		panic("BUG: Move from inside Data, whose bytes are not kept yet")
 	}
+	if c.Closed() || c.finishing {
+		then(net.ErrClosed)
+		return
+	}
+	// A turn asked for here is owed there.
+	again := c.queuedLater
 	c.detach()
 	c.loop = nil
 	err := to.Post(func() {
-		if err := to.attach(c); err != nil {
-			closeSocket(int(c.fd))
-			c.closed = true
-			then(err)
-			return
+		err := to.attach(c)
+		if err != nil {
+			c.abandon()
+		} else if again {
+			c.ProcessLater()
 		}
-		then(nil)
+		then(err)
 	})
 	if err != nil {
-		closeSocket(int(c.fd))
-		c.closed = true
+		c.abandon()
 		then(err)
 	}
+}
+
+// abandon closes a connection that no loop has.
+func (c *Conn) abandon() {
+	c.closed = true
+	closeSocket(int(c.fd))
+	c.held, c.out, c.outAt = nil, nil, 0
 }

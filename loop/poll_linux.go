@@ -85,10 +85,10 @@ func (p poller) woken() {
 	_, _ = unix.Read(p.wakefd, b[:])
 }
 
-// now collects what is ready, without waiting and, as the socket calls, without
-// telling the Go scheduler.
-func (p poller) now(events []event) int {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+// now collects what is ready within ms milliseconds, without telling the Go
+// scheduler; as the socket calls.
+func (p poller) now(events []event, ms int) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(ms), 0, 0)
 	if errno != 0 {
 		return 0 // EINTR: somebody wants this thread, the caller will come back
 	}

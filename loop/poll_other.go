@@ -33,7 +33,7 @@ func (poller) change(int, uint32, uint32, uint32)    {}
 func (poller) remove(int)                            {}
 func (poller) wake()                                 {}
 func (poller) woken()                                {}
-func (poller) now([]event) int                       { return 0 }
+func (poller) now([]event, int) int                  { return 0 }
 func (poller) wait([]event, int) int                 { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }

@@ -2,35 +2,40 @@ package loop
 
 import "syscall"
 
-// handle serves one event.
+// handle serves one event. Reading comes before sending: a peer that broke off
+// may have said why, and the handler should hear that first.
 func (c *Conn) handle(events uint32) {
-	if events&eventWrite != 0 {
-		c.flush()
-	}
-	if c.closed || events&^eventWrite == 0 {
-		return
-	}
-	if c.paused == 0 && !c.eof {
-		c.read()
-		return
-	}
+	l, gen := c.loop, c.gen
 	switch {
+	case events&^eventWrite == 0:
+	case c.paused == 0 && !c.eof:
+		c.read()
 	case events&eventError != 0:
 		c.fail(socketError(int(c.fd)))
-	case events&eventHangUp != 0:
+	case events&eventHangUp != 0 && c.eof:
 		c.fail(syscall.ECONNRESET)
-	case events&eventFinish != 0 && !c.hungUp:
-		c.hungUp = true
-		c.update()
-		c.handler.EOF(c)
+	case events&eventHangUp != 0:
+		c.unwatch()
+		c.finishedUnread()
+	case events&eventFinish != 0:
+		c.finishedUnread()
 	}
+	if events&eventWrite != 0 && c.belongs(l, gen) {
+		c.flush()
+	}
+}
+
+// belongs reports whether c is still what it was before a handler was called:
+// handlers close, move and even replace connections.
+func (c *Conn) belongs(l *Loop, gen uint32) bool {
+	return !c.closed && c.loop == l && c.gen == gen
 }
 
 // read takes what has arrived, until the socket is dry or the turn's quota is
 // used up; level-triggered epoll brings us back for the rest.
 func (c *Conn) read() {
+	l, gen := c.loop, c.gen
 	for quota := turnQuota; quota > 0; {
-		l := c.loop
 		start := keepMax - copy(l.buf[keepMax-len(c.held):keepMax], c.held)
 		// Kept and new bytes together stay within what may be kept.
 		room := l.buf[keepMax : keepMax+readSize-len(c.held)]
@@ -46,52 +51,83 @@ func (c *Conn) read() {
 			c.fail(errno)
 			return
 		case n == 0:
-			c.eof = true
-			c.update()
-			c.handler.EOF(c)
+			c.finished()
 			return
 		}
 		c.deliver(l.buf[start : keepMax+n])
-		if c.closed || c.loop != l || c.paused != 0 || n < len(room) {
+		if !c.belongs(l, gen) || c.paused != 0 || n < len(room) {
 			return
 		}
 		quota -= n
 	}
 }
 
-// deliver calls Data and keeps what it asks for. b is the loop's buffer or the
-// kept bytes themselves.
-func (c *Conn) deliver(b []byte) {
-	c.busy = true
-	keep := c.handler.Data(c, b)
-	c.busy = false
-	if c.closed || c.finishing {
-		return
+// finished handles the end of what the peer sends, all of which has been read.
+func (c *Conn) finished() {
+	if c.queuedLater && len(c.held) > 0 {
+		l, gen := c.loop, c.gen
+		c.queuedLater = false
+		c.deliver(c.held)
+		if !c.belongs(l, gen) || c.paused != 0 || c.queuedLater {
+			return // the end is still there when these bytes have been taken
+		}
 	}
-	c.keep(b[len(b)-keep:])
+	c.eof = true
+	c.update()
+	c.handler.EOF(c)
 }
 
-// keep makes c.held a copy of tail, which may lie inside it.
-func (c *Conn) keep(tail []byte) {
-	if len(tail) == 0 {
-		c.release(&c.held)
+// finishedUnread tells the handler once that the peer will send no more, though
+// what it has sent cannot be read yet.
+func (c *Conn) finishedUnread() {
+	if !c.toldEOF {
+		c.toldEOF = true
+		c.update()
+		c.handler.EOF(c)
+	}
+}
+
+// deliver calls Data and keeps what it asks for. b is the loop's buffer or the
+// kept bytes themselves, whose buffer therefore stays out of use meanwhile.
+func (c *Conn) deliver(b []byte) {
+	l, gen, buf := c.loop, c.gen, c.held
+	c.held, c.busy = nil, true
+	keep := c.handler.Data(c, b)
+	if !c.belongs(l, gen) || c.finishing {
+		l.bufs.put(buf)
+		keep = 0
+	} else {
+		c.held = l.bufs.hold(buf, b[len(b)-keep:])
+	}
+	if c.gen == gen {
+		c.busy = false
+	}
+	if c.paused&PauseFull != 0 && keep < keepMax {
+		c.Resume(PauseFull)
+	}
+}
+
+// process serves c without an event.
+func (c *Conn) process() {
+	if c.broken == 0 {
+		c.Process()
 		return
 	}
-	if cap(c.held) >= len(tail) {
-		c.held = c.held[:copy(c.held[:cap(c.held)], tail)]
-		return
+	l, gen := c.loop, c.gen
+	if c.paused == 0 && !c.eof {
+		c.read() // for the reason, as in handle
 	}
-	bigger := append(c.loop.bufs.get(len(tail)), tail...)
-	c.release(&c.held)
-	c.held = bigger
+	if c.belongs(l, gen) {
+		c.fail(c.broken)
+	}
 }
 
 // Write sends b, of which nothing is kept by reference. It returns false when a
 // part had to be queued: the caller should stop whoever feeds it until Drained.
 // Errors are reported through Failed, later, so that a handler in the middle of
-// its work finds c unchanged.
+// its work finds c unchanged. After Finish or Close b is dropped.
 func (c *Conn) Write(b []byte) bool {
-	if c.closed || c.broken != 0 {
+	if c.closed || c.finishing || c.broken != 0 {
 		return true
 	}
 	if len(c.out) == 0 {
@@ -108,52 +144,55 @@ func (c *Conn) Write(b []byte) bool {
 		}
 		b = b[n:]
 	}
+	c.queue(b)
+	return false
+}
+
+func (c *Conn) queue(b []byte) {
+	if c.outAt > 0 && cap(c.out)-len(c.out) < len(b) {
+		// What has gone makes room before more memory is taken.
+		c.out = c.out[:copy(c.out, c.out[c.outAt:])]
+		c.outAt = 0
+	}
 	c.out = append(c.loop.bufs.grow(c.out, len(b)), b...)
 	c.update()
-	return false
 }
 
 // flush sends what was queued.
 func (c *Conn) flush() {
-	if len(c.out) > 0 {
-		n, errno := rawWrite(int(c.fd), c.out[c.outAt:])
-		if errno == syscall.EAGAIN || errno == syscall.EINTR {
-			return
-		}
-		if errno != 0 {
-			c.fail(errno)
-			return
-		}
-		c.outAt += uint32(n)
-		if int(c.outAt) < len(c.out) {
-			return
-		}
-		c.release(&c.out)
-		c.outAt = 0
+	if len(c.out) == 0 {
+		return
 	}
+	n, errno := rawWrite(int(c.fd), c.out[c.outAt:])
+	if errno == syscall.EAGAIN || errno == syscall.EINTR {
+		return
+	}
+	if errno != 0 {
+		c.fail(errno)
+		return
+	}
+	c.outAt += uint32(n)
+	if int(c.outAt) < len(c.out) {
+		return
+	}
+	c.release(&c.out)
+	c.outAt = 0
 	c.update()
 	if c.finishing {
-		shutWrite(int(c.fd))
-		if c.eof {
-			c.Close()
-		}
+		c.sent()
 		return
 	}
 	c.handler.Drained(c)
 }
 
 func (c *Conn) fail(errno syscall.Errno) {
-	if c.closed {
-		return
-	}
 	h := c.handler
 	c.Close()
 	h.Failed(c, errno)
 }
 
+// release gives one of c's buffers back.
 func (c *Conn) release(b *[]byte) {
-	if *b != nil {
-		c.loop.bufs.put(*b)
-		*b = nil
-	}
+	c.loop.bufs.put(*b)
+	*b = nil
 }
