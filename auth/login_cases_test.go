@@ -275,6 +275,17 @@ func TestDoomedExchangeNeverSucceeds(t *testing.T) {
 	}
 }
 
+func TestDoomedMD5NeverSucceeds(t *testing.T) {
+	server := NewServer(ServerConfig{})
+	hash, _ := server.md5Hash("alice", Secret{})
+	login := server.Begin(MD5, "alice", Secret{}, true)
+	client := NewClient(ClientConfig{User: "alice", Credential: Credential{MD5: hash}})
+	refused, fault := converse(t, login, client)
+	if refused == nil || fault != nil {
+		t.Errorf("the made-up hash logs in: %v, %v", refused, fault)
+	}
+}
+
 func TestBrokenRandomSourceRefuses(t *testing.T) {
 	for _, method := range []Method{MD5, SCRAM} {
 		server := NewServer(ServerConfig{Rand: strings.NewReader("abc")})
