@@ -110,7 +110,7 @@ func (s *Server) reset() {
 		return
 	}
 	s.state = resetting
-	if s.cancels > 0 {
+	if s.cancelling {
 		return // cancelled resumes
 	}
 	var statements []string

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/route"
@@ -87,6 +88,7 @@ func (p *Pool) adopt(conn *dial.Conn) {
 		p.retryLater(retryPause)
 		return
 	}
+	p.trouble = false
 	p.servers[s] = struct{}{}
 	p.set.counters.ServerLogins.Add(1)
 	p.returned(s)
@@ -97,22 +99,23 @@ func (p *Pool) adopt(conn *dial.Conn) {
 // may pass does not.
 func (p *Pool) loginFailed(err error) {
 	p.set.counters.LoginFailures.Add(1)
-	var fatal *wire.Error
-	if errors.As(err, &fatal) && !Passing(fatal.Code) {
+	p.trouble = true
+	if refused := Refusal(err); refused != nil {
 		for w := p.queue.pop(); w != nil; w = p.queue.pop() {
 			b := w.borrower
 			p.recycle(w)
-			b.Refused(fatal)
+			b.Refused(refused)
 		}
 		p.armQueueTimer()
 		return
 	}
+	p.log.Warn("server login failed", zap.Error(err), zap.Int("waiting", p.queue.size))
 	pause := retryPause
-	if fatal != nil && fatal.Code == wire.CodeTooManyConnections {
+	var fatal *wire.Error
+	if errors.As(err, &fatal) && fatal.Code == wire.CodeTooManyConnections {
 		// The node is full. A server that comes back serves the queue meanwhile.
 		pause = max(pause, p.set.settings.ServerLoginRetry)
 	}
-	p.log.Warn("server login failed", zap.Error(err), zap.Int("waiting", p.queue.size))
 	p.retryLater(pause)
 }
 
@@ -123,9 +126,24 @@ func (p *Pool) retryLater(pause time.Duration) {
 	p.retry = p.loop.After(pause+rand.N(pause/2), p.fill)
 }
 
-// Passing reports the SQLSTATEs of a failed login that say nothing about the
-// client: it may wait and try again.
-func Passing(code string) bool {
+// Refusal says what a failed login means to the clients that wait for it: the
+// error to tell them, or nil when they may wait and try again.
+func Refusal(err error) *wire.Error {
+	var fatal *wire.Error
+	var missing *auth.SecretError
+	switch {
+	case errors.As(err, &fatal) && !passing(fatal.Code):
+		return fatal
+	case errors.As(err, &missing):
+		return wire.Fatal(wire.CodeInvalidAuthorization, "pgvip has no secret of user \""+missing.User+
+			"\" for the server, which asks for "+missing.Method, "")
+	}
+	return nil
+}
+
+// passing reports the SQLSTATEs of a failed login that say nothing about the
+// client.
+func passing(code string) bool {
 	switch code {
 	case wire.CodeCannotConnectNow, wire.CodeTooManyConnections, wire.CodeAdminShutdown, "57P02":
 		return true

@@ -35,6 +35,7 @@ type Pool struct {
 	queue    queue
 	spare    *Waiter // recycled waiters, linked by next
 	dialing  int
+	trouble  bool        // the last login failed
 	retry    *loop.Timer // running while logins are being held back
 	sweeper  *loop.Timer // for the idle server that expires next
 	waitTime *loop.Timer // for the oldest waiter
@@ -102,26 +103,6 @@ func (s *Server) Discard(why string) {
 	}
 	s.close(why)
 	s.pool.fill()
-}
-
-// Cancel sends PostgreSQL a cancel request for what the client has running, if
-// anything: while we set parameters or clean up, or when everything has been
-// answered, there is nothing of the client's to cancel. The server is not lent
-// on before the request has been delivered.
-func (s *Server) Cancel() {
-	if s.state != lent || s.chore != noChore || s.Settled() || s.cancels > 0 || s.key == nil {
-		return
-	}
-	s.cancels++
-	s.pool.set.sendCancel(s.pool, s.pid, s.key, s.cancelled)
-}
-
-// cancelled goes on once a cancel request is known to have been delivered.
-func (s *Server) cancelled() {
-	s.cancels--
-	if s.cancels == 0 && s.state == resetting && s.chore == noChore {
-		s.reset()
-	}
 }
 
 func (p *Pool) takeIdle() *Server {
@@ -246,10 +227,17 @@ func (p *Pool) expireWaiters() {
 		b := w.borrower
 		p.recycle(w)
 		p.set.counters.WaitTimeouts.Add(1)
-		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")",
-			"All servers of this pool are in use; see default_pool_size."))
+		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")", p.reason()))
 	}
 	p.armQueueTimer()
+}
+
+// reason is why somebody has to wait in this queue.
+func (p *Pool) reason() string {
+	if p.trouble {
+		return "The server does not let pgvip log in."
+	}
+	return "All servers of this pool are in use; see default_pool_size."
 }
 
 // armSweeper makes the one timer of the idle list follow whoever expires next.

@@ -47,8 +47,11 @@ type Server struct {
 	seen     []wire.Param // what the client knows of reported, while lent
 	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
 	loans    int          // how often it was lent
-	cancels  int          // cancel requests under way
 	lastUse  time.Time    // when it was last given back
+
+	cancelling bool     // a cancel request is under way
+	cancelDone func()   // for it
+	cancelNext []func() // for those that came meanwhile
 
 	choreTimer *loop.Timer
 }

@@ -57,8 +57,10 @@ type Set struct {
 	news     func(Key, route.Role, []wire.Param)
 	slots    chan struct{} // one token for each login under way
 	keys     *auth.KeyCache
-	ctx      context.Context
+	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
+	cancels  context.Context // of cancel requests; ends a little later
+	stopLast context.CancelFunc
 	running  sync.WaitGroup
 
 	counters Counters
@@ -75,6 +77,7 @@ type Set struct {
 // NewSet makes an empty set of pools.
 func NewSet(o Options) *Set {
 	ctx, stop := context.WithCancel(context.Background())
+	cancels, stopLast := context.WithCancel(context.Background())
 	return &Set{
 		settings:    o.Settings,
 		loops:       o.Loops,
@@ -85,6 +88,8 @@ func NewSet(o Options) *Set {
 		keys:        auth.NewKeyCache(1024),
 		ctx:         ctx,
 		stop:        stop,
+		cancels:     cancels,
+		stopLast:    stopLast,
 		pools:       make(map[Key]*Pool),
 		private:     make(map[*Pool]struct{}),
 		perLoop:     make(map[*loop.Loop]int),
@@ -92,22 +97,23 @@ func NewSet(o Options) *Set {
 	}
 }
 
-// Close gives up logins and cancel requests under way and waits for them. The
-// servers themselves go with their loops.
+// Close gives up logins under way, and after a second cancel requests, and waits
+// for both. The servers themselves go with their loops.
 func (t *Set) Close() {
 	t.mu.Lock()
 	t.closed = true
 	t.mu.Unlock()
 	t.stop()
+	grace := time.AfterFunc(cancelGrace, t.stopLast)
 	t.running.Wait()
+	grace.Stop()
+	t.stopLast()
 }
 
 // Counters gives the counters, which may be read at any time.
 func (t *Set) Counters() *Counters { return &t.counters }
 
-// SetCredential tells what to log in with as user; the last word counts. What a
-// login needs and the earlier word lacks is taken from it, so that a plain
-// password once known stays known.
+// SetCredential tells what to log in with as user; the last word counts.
 func (t *Set) SetCredential(user string, c auth.Credential) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -226,7 +232,7 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 		return nil, ctx.Err()
 	}
 	started := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, t.settings.ServerConnectTimeout)
+	ctx, cancel := limited(ctx, t.settings.ServerConnectTimeout)
 	defer cancel()
 	conn, err := dial.Login(ctx, &dial.Config{
 		Network:    "tcp",
@@ -308,22 +314,4 @@ func (t *Set) observe(o route.Observation) {
 	if t.observer != nil {
 		t.observer(o)
 	}
-}
-
-// sendCancel delivers a cancel request and then calls done on the pool's loop.
-func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func()) {
-	if key == nil {
-		return
-	}
-	t.counters.Cancels.Add(1)
-	t.background(func(ctx context.Context) {
-		ctx, stop := context.WithTimeout(ctx, t.settings.CancelWaitTimeout)
-		defer stop()
-		if err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key); err != nil {
-			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
-		}
-		if done != nil {
-			p.loop.Post(done)
-		}
-	})
 }

@@ -69,27 +69,28 @@ func (p *Proxy) cancel(request *wire.Startup) {
 	}
 	p.counters.Cancels.Add(1)
 	done := make(chan struct{})
-	s.post(func() {
-		s.cancelQuery()
-		close(done)
-	})
+	s.post(func() { s.cancelQuery(func() { close(done) }) })
 	// The caller closes the connection, which tells the client that its request
-	// has been taken: not before it has been.
+	// has been carried out: not before it has been, or it might hit the query
+	// that the client sends next.
 	select {
 	case <-done:
 	case <-p.ctx.Done():
 	}
 }
 
-// cancelQuery cancels what the client has running. Without a server its request
-// still waits, and is answered here.
-func (s *session) cancelQuery() {
+// cancelQuery cancels what the client has running, and calls done when the
+// server has been told. Without a server the client's request still waits, and
+// is answered here.
+func (s *session) cancelQuery(done func()) {
 	switch s.phase {
 	case bound:
-		s.server.Cancel()
+		s.server.Cancel(done)
+		return
 	case parked, queued, moving:
 		s.cancelWaiting()
 	}
+	done()
 }
 
 // cancelWaiting answers the oldest request that waits with 57014, as if it had

@@ -9,8 +9,14 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// drainPoll is how often Shutdown looks whether the last client has gone.
-const drainPoll = 20 * time.Millisecond
+const (
+	// drainPoll is how often Shutdown looks whether the last client has gone.
+	drainPoll = 20 * time.Millisecond
+
+	// endLimit bounds how long Shutdown waits for sessions that it has told to
+	// end at once.
+	endLimit = time.Second
+)
 
 // Shutdown stops accepting, lets open transactions finish until ctx ends, and
 // ends every session: idle ones at once, with 57P01 as PostgreSQL does.
@@ -21,23 +27,36 @@ func (p *Proxy) Shutdown(ctx context.Context) {
 		l.Close()
 	}
 	p.mu.Unlock()
+	p.stop() // logins under way, which might wait for a primary, or for ever
 	for _, s := range p.sessions.all() {
 		s.post(s.drain)
 	}
+	if !p.await(ctx) {
+		p.log.Warn("drain_timeout: ending the sessions that are left", zap.Int("clients", p.Clients()))
+		for _, s := range p.sessions.all() {
+			s.post(s.shutdown)
+		}
+		// The caller will stop the loops, where the sessions have to end first.
+		ctx, cancel := context.WithTimeout(context.Background(), endLimit)
+		defer cancel()
+		p.await(ctx)
+	}
+	p.running.Wait()
+}
+
+// await waits until no client is left, and reports whether that came to be
+// before ctx ended.
+func (p *Proxy) await(ctx context.Context) bool {
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for p.Clients() > 0 && ctx.Err() == nil {
+	for p.Clients() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			p.log.Warn("drain_timeout: ending the sessions that are left", zap.Int("clients", p.Clients()))
+			return false
 		}
 	}
-	p.stop() // logins under way
-	for _, s := range p.sessions.all() {
-		s.post(s.shutdown)
-	}
-	p.running.Wait()
+	return true
 }
 
 // drain ends the session unless it is in a transaction; Ready comes back to it.
@@ -50,5 +69,8 @@ func (s *session) drain() {
 
 // shutdown ends the session whatever it does.
 func (s *session) shutdown() {
+	if s.started.IsZero() {
+		return // start is still to come, and looks whether we are draining
+	}
 	s.end(causeShutdown, wire.Fatal(wire.CodeAdminShutdown, "terminating connection due to administrator command", ""))
 }

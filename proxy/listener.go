@@ -24,10 +24,7 @@ func (p *Proxy) acceptLoop(l net.Listener, role route.Role) {
 		}
 		conn, err := l.Accept()
 		if err == nil {
-			p.running.Go(func() {
-				defer func() { <-p.logins }()
-				p.login(conn, role)
-			})
+			p.running.Go(func() { p.login(conn, role) })
 			continue
 		}
 		<-p.logins

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -17,8 +18,11 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// login takes one client from accept to its session. It owns conn.
+// login takes one client from accept to its session. It owns conn, and the slot
+// that acceptLoop took for it.
 func (p *Proxy) login(conn net.Conn, role route.Role) {
+	free := sync.OnceFunc(func() { <-p.logins })
+	defer free()
 	over := p.clients.Add(1) > int64(p.settings.MaxClientConn)
 	ctx := p.ctx
 	if d := p.settings.ClientLoginTimeout; d > 0 {
@@ -27,9 +31,9 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 		defer cancel()
 		conn.SetDeadline(time.Now().Add(d))
 	}
-	a := &attempt{proxy: p, conn: conn, role: role, over: over, reader: reader{conn: conn}}
-	// A stop must not wait for a client that says nothing.
-	defer context.AfterFunc(p.ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	a := &attempt{proxy: p, conn: conn, role: role, over: over, free: free, reader: reader{conn: conn}}
+	// A stop must not wait for a client that says nothing. It may still be told.
+	defer context.AfterFunc(p.ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	err := a.run(ctx)
 	if err == nil {
 		return // the session has taken over
@@ -44,7 +48,8 @@ type attempt struct {
 	proxy   *Proxy
 	conn    net.Conn
 	role    route.Role
-	over    bool // max_client_conn is exceeded
+	over    bool   // max_client_conn is exceeded
+	free    func() // gives back the slot of a client that is not known yet
 	reader  reader
 	startup *wire.Startup
 	reason  string // for the log, when the client is told less
@@ -76,6 +81,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.authenticate(ask.user); err != nil {
 		return err
 	}
+	a.free() // nobody waits for a primary while holding one
 	who, set, err := a.proxy.welcome(ctx, a.role, ask)
 	if err != nil {
 		return err
@@ -134,8 +140,13 @@ func (a *attempt) authenticate(user string) error {
 func (a *attempt) begin(s *session) error {
 	p := a.proxy
 	s.node = p.node(p.table.Load(), a.role)
+	home := p.leastLoaded()
+	if s.node != nil {
+		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
+	}
+	s.home.Store(home)
 	s.secret = randomSecret()
-	p.sessions.add(s)
+	p.sessions.add(s) // from now on it can be found, and must have a home
 
 	var b []byte
 	for _, param := range s.told.forClient(s.appName) {
@@ -155,11 +166,6 @@ func (a *attempt) begin(s *session) error {
 	}
 	unread := append([]byte(nil), a.reader.unread()...)
 	a.conn.Close()
-	home := p.leastLoaded()
-	if s.node != nil {
-		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
-	}
-	s.home.Store(home)
 	p.counters.Logins.Add(1)
 	if err := home.Post(func() { s.start(home, fd, unread) }); err != nil {
 		unix.Close(fd)
@@ -201,6 +207,9 @@ func (a *attempt) refuse(err error) {
 		return
 	}
 	p := a.proxy
+	if p.ctx.Err() != nil {
+		err = wire.Fatal(wire.CodeCannotConnectNow, "pgvip is shutting down", "")
+	}
 	p.counters.LoginsFailed.Add(1)
 	var e *wire.Error
 	if !errors.As(err, &e) {

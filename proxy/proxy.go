@@ -16,9 +16,9 @@ import (
 	"github.com/pgvip/pgvip/route"
 )
 
-// maxLogins bounds the clients that are logging in at one time. Those beyond it
-// wait in the listeners' queues, so that a login storm cannot starve the
-// sessions that are running.
+// maxLogins bounds the clients that are being authenticated at one time. Those
+// beyond it wait in the listeners' queues, so that a login storm cannot starve
+// the sessions that are running.
 const maxLogins = 1024
 
 // Counters count for the whole process.
@@ -53,7 +53,7 @@ type Proxy struct {
 	clients  atomic.Int64  // logged in or logging in
 	draining atomic.Bool
 
-	logins   chan struct{} // one token for each login under way
+	logins   chan struct{} // one token for each client that is not known yet
 	compute  chan struct{} // one token for each proof being checked
 	sessions registry
 	welcomes welcomes
@@ -141,15 +141,20 @@ func (p *Proxy) node(t *route.Table, role route.Role) *route.Node {
 	return t.Replica(p.turn.Add(1) - 1)
 }
 
-// nowhere says why a client of role has no node to go to.
+// nowhere says why a client of role gets no server.
 func nowhere(t *route.Table, role route.Role) string {
-	if role == route.Replica {
+	switch {
+	case role == route.Replica && len(t.Replicas) == 0:
 		return "no replica is available"
-	}
-	if t.Reason == "" {
+	case role == route.Replica:
+		return "no replica lets pgvip log in"
+	case t.Primary != nil:
+		return "the primary does not let pgvip log in"
+	case t.Reason == "":
 		return "there is no primary"
+	default:
+		return "there is no primary: " + t.Reason
 	}
-	return "there is no primary: " + t.Reason
 }
 
 // leastLoaded is the loop with the fewest clients.

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -114,8 +113,10 @@ func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
 // what PostgreSQL says to such a client, and so is its error.
 func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
 	who := p.welcomes.identity(r)
-	limit := time.NewTimer(p.settings.FailoverWaitTimeout)
-	defer limit.Stop()
+	var limit <-chan time.Time // nil without a limit
+	if d := p.settings.FailoverWaitTimeout; d > 0 {
+		limit = time.After(d)
+	}
 	for {
 		changed := p.tableChange()
 		table := p.table.Load()
@@ -133,7 +134,7 @@ func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*iden
 		select {
 		case <-pause.C:
 		case <-changed:
-		case <-limit.C:
+		case <-limit:
 			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is failover_wait_timeout of pgvip.")
 		case <-ctx.Done():
 			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is client_login_timeout of pgvip.")
@@ -166,9 +167,8 @@ func (p *Proxy) ask(ctx context.Context, who *identity, role route.Role, t *rout
 	}
 	conn, err := p.pools.Login(ctx, key, role, params)
 	if err != nil {
-		var fatal *wire.Error
-		if errors.As(err, &fatal) && !pool.Passing(fatal.Code) {
-			return false, fatal
+		if refused := pool.Refusal(err); refused != nil {
+			return false, refused
 		}
 		return false, nil
 	}

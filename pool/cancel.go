@@ -1,0 +1,75 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/dial"
+)
+
+// cancelGrace is how long Close lets cancel requests under way go on: without
+// them, what a stopping pgvip has cut off would run on for nobody.
+const cancelGrace = time.Second
+
+// Cancel asks PostgreSQL to cancel what the client has running, and calls done
+// on the loop once the request has been delivered. While we set parameters or
+// clean up, or when everything has been answered, there is nothing of the
+// client's to cancel, and done is called at once. The server is not lent on
+// before the request has been delivered.
+func (s *Server) Cancel(done func()) {
+	switch {
+	case s.state != lent || s.chore != noChore || s.Settled() || s.key == nil:
+		done()
+	case s.cancelling:
+		// The one under way may have been for an earlier query.
+		s.cancelNext = append(s.cancelNext, done)
+	default:
+		s.cancelling = true
+		s.cancelDone = done
+		s.pool.set.sendCancel(s.pool, s.pid, s.key, s.cancelled)
+	}
+}
+
+// cancelled goes on once a cancel request is known to have been delivered.
+func (s *Server) cancelled() {
+	s.cancelling = false
+	s.cancelDone()
+	s.cancelDone = nil
+	next := s.cancelNext
+	s.cancelNext = nil
+	for _, done := range next {
+		s.Cancel(done)
+	}
+	if !s.cancelling && s.state == resetting && s.chore == noChore {
+		s.reset()
+	}
+}
+
+// sendCancel delivers a cancel request and then calls done, if there is one, on
+// the pool's loop.
+func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func()) {
+	if key == nil {
+		return
+	}
+	t.counters.Cancels.Add(1)
+	t.background(func(context.Context) {
+		ctx, stop := limited(t.cancels, t.settings.CancelWaitTimeout)
+		defer stop()
+		if err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key); err != nil {
+			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
+		}
+		if done != nil {
+			p.loop.Post(done)
+		}
+	})
+}
+
+// limited is ctx with a time limit, of which zero is none.
+func limited(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, d)
+}
