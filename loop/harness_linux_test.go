@@ -52,14 +52,7 @@ func newLoop(t testing.TB) *Loop {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	t.Cleanup(func() {
-		select {
-		case <-l.done:
-		default:
-			go l.Run()
-			l.Close()
-		}
-	})
+	t.Cleanup(l.Close)
 	return l
 }
 

@@ -38,11 +38,17 @@ type Loop struct {
 	// Atomic.
 	asleep  atomic.Bool
 	clients atomic.Int64
+	begun   atomic.Bool // by Run, or by a Close that came first
 
 	// Guarded by mu.
 	mu     sync.Mutex
 	inbox  []func()
-	closed bool
+	closed bool // nothing comes in any more
+
+	// Guarded by waking, which Post holds while it writes to the wake-up
+	// descriptor: were that closed meanwhile, another file could have its number.
+	waking sync.Mutex
+	gone   bool // the descriptors are closed
 
 	// Owned by the loop's goroutine.
 	running   []func() // the inbox that is being worked off
@@ -52,7 +58,7 @@ type Loop struct {
 	later     []ticket // connections to serve once more without an event
 	spare     []ticket // the one of the turn before, for its memory
 	lingering int      // connections that are finishing
-	timers    timerHeap
+	timers    timers
 	now       time.Time
 	buf       []byte // headroom for kept bytes, then readSize
 	events    [maxEvents]event
@@ -60,7 +66,7 @@ type Loop struct {
 	stopping  bool
 	heat      int // short sleeps in a row, at most hot
 
-	done chan struct{} // closed by Run on return
+	done chan struct{} // closed at the end of Run, or of a Close that came first
 }
 
 // New creates a loop. It holds two descriptors until Run has returned.
@@ -82,7 +88,7 @@ func New() (*Loop, error) {
 
 // Post runs f on the loop, after those posted before it. It never blocks and
 // may be called from any goroutine, the loop's own included. After Close it
-// returns ErrClosed and f never runs.
+// returns ErrClosed and f never runs; what it has taken runs in any case.
 func (l *Loop) Post(f func()) error {
 	l.mu.Lock()
 	if l.closed {
@@ -94,9 +100,17 @@ func (l *Loop) Post(f func()) error {
 	// The loop sets asleep before it looks at the inbox for the last time, so
 	// either it sees f or we see asleep.
 	if l.asleep.CompareAndSwap(true, false) {
-		l.poll.wake()
+		l.wake()
 	}
 	return nil
+}
+
+func (l *Loop) wake() {
+	l.waking.Lock()
+	defer l.waking.Unlock()
+	if !l.gone {
+		l.poll.wake()
+	}
 }
 
 // Now is the time at the beginning of this turn; only for code on the loop.
@@ -105,21 +119,29 @@ func (l *Loop) Now() time.Time { return l.now }
 // Clients is the number of connections of ClassClient; any goroutine may ask.
 func (l *Loop) Clients() int { return int(l.clients.Load()) }
 
-// Close makes Run return after the current turn. Connections still open are
-// closed without a word to their handlers. It waits for Run; call it once, and
-// not from the loop.
+// Close ends the loop and waits for it: the functions posted before are run,
+// connections are closed without a word to their handlers, and those that are
+// finishing get the time for it, a second at most. A loop that never ran is
+// closed by the caller itself. Not for code on the loop; a second Close waits
+// for the first.
 func (l *Loop) Close() {
-	l.Post(func() { l.stopping = true })
+	if l.begun.CompareAndSwap(false, true) {
+		l.shutdown()
+		return
+	}
+	_ = l.Post(func() { l.stopping = true }) // else it has been told already
 	<-l.done
 }
 
-// Run serves the loop until Close.
+// Run serves the loop until Close. A loop that has been closed does not run.
 func (l *Loop) Run() {
-	defer close(l.done)
-	defer l.shutdown()
+	if !l.begun.CompareAndSwap(false, true) {
+		return
+	}
 	for !l.stopping {
 		l.turn()
 	}
+	l.shutdown()
 }
 
 func (l *Loop) turn() {
@@ -264,14 +286,25 @@ func (l *Loop) inboxWaits() bool {
 }
 
 func (l *Loop) shutdown() {
+	defer close(l.done)
 	l.mu.Lock()
 	l.closed = true
-	l.inbox = nil
 	l.mu.Unlock()
+	l.runInbox()
+	l.closeAll(func(c *Conn) bool { return !c.finishing })
+	l.linger()
+	l.closeAll(func(*Conn) bool { return true })
+
+	l.waking.Lock()
+	defer l.waking.Unlock()
+	l.gone = true
+	l.poll.close()
+}
+
+func (l *Loop) closeAll(which func(*Conn) bool) {
 	for _, c := range l.conns {
-		if c != nil {
+		if c != nil && which(c) {
 			c.Close()
 		}
 	}
-	l.poll.close()
 }
