@@ -47,6 +47,18 @@ func newPeerQueue(conn *net.TCPConn) (*peerQueue, error) {
 	return &peerQueue{fd: fd, request: diagRequest(peer, own), answer: make([]byte, 4096)}, nil
 }
 
+// AwaitRead returns when the process at the other end of a loopback connection
+// has read all that was written to it, or after 20 ms in which it has not. It is
+// for tests in which the order of two writes on two connections must be certain.
+func AwaitRead(conn *net.TCPConn) error {
+	q, err := newPeerQueue(conn)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	return q.awaitRead()
+}
+
 // diagRequest asks for the one TCP socket bound to local and connected to remote.
 func diagRequest(local, remote *net.TCPAddr) []byte {
 	b := make([]byte, diagRequestSize)

@@ -1,0 +1,197 @@
+package e2e
+
+import (
+	"testing"
+
+	"github.com/pgvip/pgvip/internal/corpus"
+	"github.com/pgvip/pgvip/internal/lab"
+)
+
+// splitWorkers play the splits of one transcript side by side: enough that no
+// CPU waits for a round trip, and fewer than a pool has servers.
+const splitWorkers = 6
+
+// pair is the same transcript played directly and through pgvip.
+type pair struct {
+	direct, through *corpus.Player
+}
+
+func primaryPair(t *testing.T) pair {
+	t.Helper()
+	p := sharedPgvip(t)
+	leader, err := p.cluster.WaitLeader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair{direct: corpus.NewPlayer(corpusTarget(leader.Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.primary))}
+}
+
+func replicaPair(t *testing.T) pair {
+	t.Helper()
+	p := sharedPgvip(t)
+	leader, err := p.cluster.WaitLeader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair{direct: corpus.NewPlayer(corpusTarget(replicaOf(p.cluster, leader).Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.replicas))}
+}
+
+// replicaOf is some node that is not the leader.
+func replicaOf(c *lab.Cluster, leader *lab.Node) *lab.Node {
+	for _, n := range c.Nodes {
+		if n != leader {
+			return n
+		}
+	}
+	return nil
+}
+
+func transcripts(t *testing.T) []*corpus.Transcript {
+	t.Helper()
+	all, err := corpus.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// difference says why a transcript does not give PostgreSQL's bytes.
+type difference struct {
+	reason string
+
+	// Of the chunkings in which it is certain; in the others it may be seen.
+	whole, coalesced bool
+}
+
+// meant are differences that will stay: what PostgreSQL does there serves nobody.
+var meant = map[string]difference{
+	"ending-unknown-message-type": {"the message is refused before it reaches PostgreSQL, whose error has file and line", true, true},
+	"ending-in-copy-in":           {"PostgreSQL complains to a client that has said goodbye, pgvip does not", true, true},
+	"startup-long-value":          {"a notice of the server's login is not part of the welcome", true, true},
+}
+
+// faults are differences that are to go. Each is still played, and one that is
+// seen no more has to leave this table.
+var faults = map[string]difference{
+	"ending-with-an-unread-query":           {"Terminate overtakes the replies", true, true},
+	"ending-with-an-unread-batch":           {"Terminate overtakes the replies", true, true},
+	"ending-after-a-query":                  {"Terminate overtakes the replies", false, true},
+	"ending-without-sync":                   {"Terminate overtakes the replies", false, true},
+	"ending-in-a-transaction":               {"Terminate overtakes the replies", false, true},
+	"ending-in-a-failed-transaction":        {"Terminate overtakes the replies", false, true},
+	"ending-with-a-malformed-query":         {"Terminate overtakes the replies", false, true},
+	"ending-by-half-close-after-a-query":    {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-after-a-batch":    {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-after-several":    {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-while-working":    {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-in-a-transaction": {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-inside-a-header":  {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-inside-a-message": {"FIN overtakes the reply", false, false},
+	"ending-by-half-close-before-sync":      {"FIN before Sync is not noticed: client and server stay", false, false},
+	"startup-local-and-reset":               {"SET x = DEFAULT forgets the startup parameter", true, true},
+	"startup-datestyle":                     {"a query behind RESET runs before the startup parameters are set again", false, true},
+	"startup-timezone":                      {"a query behind RESET runs before the startup parameters are set again", false, true},
+	"startup-client-encoding":               {"a query behind RESET runs before the startup parameters are set again", false, true},
+	"startup-options-and-parameter":         {"a query behind RESET runs before the startup parameters are set again", false, true},
+	"startup-unreported":                    {"a query behind RESET runs before the startup parameters are set again", false, true},
+	"startup-custom-parameter":              {"a query behind RESET runs before the startup parameters are set again", false, true},
+}
+
+// expected gives the difference of a transcript that has one.
+func expected(name string) (difference, bool) {
+	if d, ok := meant[name]; ok {
+		return d, true
+	}
+	d, ok := faults[name]
+	return d, ok
+}
+
+// compare plays tr in each chunking through pgvip, and holds it to what
+// PostgreSQL answers when it gets the transcript whole.
+func (p pair) compare(t *testing.T, tr *corpus.Transcript, chunkings ...corpus.Chunking) {
+	t.Helper()
+	if tr.Reusable() {
+		tr = tr.Kept()
+	}
+	want, err := p.direct.Play(t.Context(), tr, corpus.Chunking{})
+	if err != nil {
+		t.Fatalf("direct: %v", err)
+	}
+	for _, c := range chunkings {
+		got, err := p.through.Play(t.Context(), tr, c)
+		if err == nil {
+			err = corpus.Compare(got, want, corpus.Normaliser{})
+		}
+		p.verdict(t, tr, c, err)
+	}
+}
+
+// verdict reports a difference that is not known, and a known one that is none.
+func (p pair) verdict(t *testing.T, tr *corpus.Transcript, c corpus.Chunking, err error) {
+	t.Helper()
+	d, isKnown := expected(tr.Name)
+	certain := d.whole && c == corpus.Chunking{} || d.coalesced && c.Coalesced
+	switch {
+	case err != nil && !isKnown:
+		t.Errorf("%v: %v", c, err)
+	case err == nil && certain:
+		t.Errorf("%v: no longer differs, but is known to: %s", c, d.reason)
+	}
+}
+
+func TestCorpusThroughPrimaryPort(t *testing.T) {
+	p := primaryPair(t)
+	for _, tr := range transcripts(t) {
+		t.Run(tr.Name, func(t *testing.T) {
+			p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
+		})
+	}
+}
+
+func TestCorpusThroughReplicaPort(t *testing.T) {
+	p := replicaPair(t)
+	for _, tr := range transcripts(t) {
+		if tr.Has(corpus.TagPrimary) {
+			continue
+		}
+		t.Run(tr.Name, func(t *testing.T) {
+			p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
+		})
+	}
+}
+
+// TestCorpusByteByByte also sends the login of transcripts that have startup
+// parameters one byte at a time.
+func TestCorpusByteByByte(t *testing.T) {
+	p := primaryPair(t)
+	for _, tr := range transcripts(t) {
+		if !tr.Short() {
+			continue
+		}
+		t.Run(tr.Name, func(t *testing.T) {
+			p.compare(t, tr, corpus.Chunking{Bytewise: true})
+		})
+	}
+}
+
+// TestCorpusSplitAtEveryByte: the bytes are the same wherever a write is cut.
+func TestCorpusSplitAtEveryByte(t *testing.T) {
+	p := primaryPair(t)
+	for _, tr := range transcripts(t) {
+		if _, differs := expected(tr.Name); differs {
+			continue
+		}
+		t.Run(tr.Name, func(t *testing.T) {
+			if tr.Reusable() {
+				tr = tr.Kept()
+			}
+			want, err := p.direct.Play(t.Context(), tr, corpus.Chunking{})
+			if err != nil {
+				t.Fatalf("direct: %v", err)
+			}
+			if err := p.through.PlaySplits(t.Context(), tr, tr.Splits(), splitWorkers, want); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgvip/pgvip/internal/corpus"
+	"github.com/pgvip/pgvip/internal/lab"
+)
+
+// startTimeout bounds the start of the cluster on a busy machine.
+const startTimeout = 3 * time.Minute
+
+// world is what the tests of this package share. There is one, because a test
+// function cannot be given arguments; TestMain ends it.
+var world = &shared{}
+
+// shared starts its parts when a test first asks for them.
+type shared struct {
+	// Guarded by mu.
+	mu      sync.Mutex
+	dir     string // of the built binary
+	cluster *lab.Cluster
+	pgvip   *process
+	broken  error // of an earlier start: it would only fail again
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := world.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// corpusTarget logs in to a node directly; Addr is missing.
+func corpusTarget(addr string) corpus.Target {
+	return corpus.Target{Addr: addr, User: "corpus", Password: "corpus secret", Database: "corpus"}
+}
+
+// cluster returns the shared cluster, whole.
+func cluster(t *testing.T) *lab.Cluster {
+	t.Helper()
+	lab.Require(t, lab.CheckInstalled)
+	world.mu.Lock()
+	defer world.mu.Unlock()
+	if err := world.startCluster(); err != nil {
+		t.Fatal(err)
+	}
+	return world.cluster
+}
+
+// sharedPgvip returns the pgvip that all tests may use that change no setting.
+func sharedPgvip(t *testing.T) *process {
+	t.Helper()
+	c := cluster(t)
+	world.mu.Lock()
+	defer world.mu.Unlock()
+	if world.pgvip != nil {
+		return world.pgvip
+	}
+	p, err := startProcess(c, world.binary(), 0, settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	world.pgvip = p
+	p.ready(t)
+	return p
+}
+
+func (w *shared) startCluster() error {
+	if w.cluster != nil || w.broken != nil {
+		return w.broken
+	}
+	w.broken = w.start()
+	return w.broken
+}
+
+func (w *shared) start() (err error) {
+	if err := lookAtSources(); err != nil {
+		return err
+	}
+	if w.dir, err = os.MkdirTemp("", "pgvip-e2e"); err != nil {
+		return err
+	}
+	if prebuilt := os.Getenv("PGVIP_BINARY"); prebuilt != "" {
+		return w.startLab(os.Symlink(prebuilt, w.binary()))
+	}
+	build := exec.Command("go", "build", "-o", w.binary(), "github.com/pgvip/pgvip/cmd/pgvip")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return w.startLab(nil)
+}
+
+// lookAtSources makes the sources of pgvip files that this test has looked at.
+// Without that, go test would answer from its cache when only they have changed:
+// it does not know what a test builds.
+func lookAtSources() error {
+	return filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".go" {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+}
+
+func (w *shared) startLab(err error) error {
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	if w.cluster, err = lab.Start(ctx, lab.Options{Nodes: 3, Parameters: map[string]string{"max_connections": "120"}}); err != nil {
+		return err
+	}
+	return prepare(ctx, w.cluster)
+}
+
+// prepare makes the roles and databases of the tests, and waits for the replicas
+// to have them.
+func prepare(ctx context.Context, c *lab.Cluster) error {
+	leader, err := c.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	target := corpusTarget(leader.Postgres.Addr)
+	cluster, database := corpus.Setup(target)
+	for _, sql := range cluster {
+		if _, err := leader.Postgres.SQL(ctx, "postgres", sql); err != nil {
+			return err
+		}
+	}
+	for _, sql := range database {
+		if _, err := leader.Postgres.SQL(ctx, target.Database, sql); err != nil {
+			return err
+		}
+	}
+	return replayed(ctx, c, leader)
+}
+
+// replayed waits until all replicas have what the leader has written by now.
+func replayed(ctx context.Context, c *lab.Cluster, leader *lab.Node) error {
+	lsn, err := leader.Postgres.SQL(ctx, "postgres", "SELECT pg_current_wal_lsn()")
+	if err != nil {
+		return err
+	}
+	for _, n := range c.Nodes {
+		for done := ""; n != leader && done != "t"; {
+			// Each question starts a psql, which is pause enough.
+			if done, err = n.Postgres.SQL(ctx, "postgres", "SELECT pg_last_wal_replay_lsn() >= '"+lsn+"'"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *shared) binary() string {
+	return filepath.Join(w.dir, "pgvip")
+}
+
+// stop ends everything and says what the shared pgvip left behind.
+func (w *shared) stop() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var err error
+	if w.pgvip != nil {
+		err = w.pgvip.stop()
+	}
+	if w.cluster != nil {
+		if e := w.cluster.Stop(); err == nil {
+			err = e
+		}
+	}
+	if w.dir != "" {
+		os.RemoveAll(w.dir)
+	}
+	return err
+}
