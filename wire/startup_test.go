@@ -143,7 +143,9 @@ func TestParseStartupRequests(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"four", strings.Repeat("k", 256)} {
-		s, err := ParseStartup(packet(CancelRequestCode, "\x01\x02\x03\x04"+key))
+		body := packet(CancelRequestCode, "\x01\x02\x03\x04"+key)
+		s, err := ParseStartup(body)
+		clear(body)
 		if err != nil || s.ProcessID != 0x01020304 || string(s.SecretKey) != key {
 			t.Errorf("cancel with a key of %d bytes: %v, %v", len(key), s, err)
 		}
