@@ -48,32 +48,35 @@ func appendQuery(b []byte, sql string) []byte {
 }
 
 // prepare makes the server fit for a waiter and then lends it: checked if it
-// was idle for long, with the parameters of the client.
-func (s *Server) prepare(w *Waiter) {
+// was idle for long, with the parameters of the client. It reports whether it
+// has been lent already.
+func (s *Server) prepare(w *Waiter) bool {
 	w.server = s
 	s.waiter, s.borrower = w, w.borrower
 	s.state = settling
 	set := s.pool.set.settings
 	if set.ServerCheck && s.pool.loop.Now().Sub(s.lastUse) > set.ServerCheckDelay {
 		s.ask(checking, set.ServerCheckQuery)
-		return
+		return false
 	}
-	s.applySettings()
+	return s.applySettings()
 }
 
-func (s *Server) applySettings() {
+func (s *Server) applySettings() bool {
 	if q := settingsQuery(s.borrower.Settings()); q != "" {
 		s.used = true
 		s.ask(setting, q)
-		return
+		return false
 	}
 	s.lend()
+	return true
 }
 
 // lend hands the server to its borrower.
 func (s *Server) lend() {
 	s.chore = noChore
 	s.state = lent
+	s.ending = false
 	s.loans++
 	s.forgetWaiter()
 	s.seen = append(s.seen[:0], s.borrower.Reported()...)
@@ -172,7 +175,9 @@ func (s *Server) choreFailed(message []byte) {
 	case setting, restoring:
 		// The client's own mistake, as at a login that names a bad value; the
 		// server is none the worse for it.
-		s.refuseSettings(e)
+		if s.borrower != nil {
+			s.refuseSettings(e)
+		}
 	default:
 		s.pool.log.Warn("statement of our own failed", zap.String("code", e.Code), zap.String("message", e.Message))
 		s.fail("our own statement failed: " + e.Message)
@@ -215,7 +220,7 @@ func (s *Server) restore() {
 		s.restored() // nothing can be set in a failed transaction
 		return
 	}
-	s.ask(restoring, settingsQuery(s.borrower.Settings()))
+	s.ask(restoring, restoreQuery(s.borrower.Settings()))
 }
 
 func (s *Server) restored() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -79,11 +80,7 @@ func (p *Pool) adopt(conn *dial.Conn) {
 	}
 	s.replies.SetStatus('I')
 	s.lastUse = s.created
-	fd, unread, err := conn.Detach()
-	if err == nil {
-		err = p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread)
-	}
-	if err != nil {
+	if err := p.take(s, conn); err != nil {
 		p.log.Warn("server connection could not be taken over", zap.Error(err))
 		p.retryLater(retryPause)
 		return
@@ -92,6 +89,20 @@ func (p *Pool) adopt(conn *dial.Conn) {
 	p.servers[s] = struct{}{}
 	p.set.counters.ServerLogins.Add(1)
 	p.returned(s)
+}
+
+// take makes the loop the owner of the connection's socket.
+func (p *Pool) take(s *Server, conn *dial.Conn) error {
+	fd, unread, err := conn.Detach()
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	if err := p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread); err != nil {
+		syscall.Close(fd)
+		return err
+	}
+	return nil
 }
 
 // loginFailed decides between telling the waiters and trying again. What every

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 
 	"github.com/pgvip/pgvip/wire"
@@ -85,6 +86,32 @@ func settingsQuery(settings []wire.Param) string {
 		quote(&q, p.Value)
 		q.WriteString(", false)")
 	}
+	return q.String()
+}
+
+// restoreQuery is settingsQuery for those settings that the client has not: what
+// a RESET has taken away, but not what it left. A parameter that was set in a
+// session says so in pg_settings; those that are not listed there (a prefix that
+// belongs to no extension) are empty after a RESET.
+func restoreQuery(settings []wire.Param) string {
+	var q strings.Builder
+	q.WriteString("SELECT pg_catalog.set_config(v.name, v.value, false) FROM (VALUES ")
+	for i, p := range settings {
+		if i > 0 {
+			q.WriteString(", ")
+		}
+		q.WriteString("(")
+		q.WriteString(strconv.Itoa(i))
+		q.WriteString(", ")
+		quote(&q, p.Name)
+		q.WriteString(", ")
+		quote(&q, p.Value)
+		q.WriteString(")")
+	}
+	q.WriteString(") AS v(n, name, value) LEFT JOIN pg_catalog.pg_settings AS s" +
+		" ON pg_catalog.lower(s.name) = pg_catalog.lower(v.name)" +
+		" WHERE CASE WHEN s.name IS NULL THEN coalesce(pg_catalog.current_setting(v.name, true), '') = ''" +
+		" ELSE s.source <> 'session' END ORDER BY v.n")
 	return q.String()
 }
 

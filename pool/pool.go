@@ -52,14 +52,14 @@ func (p *Pool) Key() Key { return p.key }
 // before Acquire returns, and the result is nil. Else the result is b's place
 // in the queue or its claim to the server that is being prepared.
 func (p *Pool) Acquire(b Borrower) *Waiter {
-	if p.retired {
-		p.loop.Post(b.Rerouted)
-		return nil
-	}
 	w := p.waiter(b)
+	if p.retired {
+		p.queue.push(w)
+		p.loop.Post(p.Reroute)
+		return w
+	}
 	if s := p.takeIdle(); s != nil {
-		s.prepare(w)
-		if s.state == lent && s.borrower == b {
+		if lent := s.prepare(w); lent {
 			return nil
 		}
 		return w
@@ -75,20 +75,17 @@ func (p *Pool) Acquire(b Borrower) *Waiter {
 func (s *Server) Release() {
 	s.borrower = nil
 	s.state = draining
+	s.ending = true
 	s.conn.Resume(loop.PausePeer)
-	if s.holding || s.replies.CopyIn() {
-		s.holding = false
-		s.terminate("client left in the middle of a COPY or RESET")
-		s.pool.fill()
-		return
-	}
 	switch {
+	case s.holding:
+		s.holding = false
+		s.terminate("client left in the middle of a RESET")
+		s.pool.fill()
 	case s.replies.Settled():
 		s.reset()
-	case s.replies.Outstanding() == 0:
-		// An implicit transaction without its Sync: nothing more would come.
-		s.terminate("client left without a Sync")
-		s.pool.fill()
+	default:
+		s.checkEnd()
 	}
 }
 
@@ -131,13 +128,42 @@ func (p *Pool) returned(s *Server) {
 		p.fill()
 		return
 	}
-	if w := p.queue.pop(); w != nil {
-		p.armQueueTimer()
-		s.prepare(w)
+	p.idle = append(p.idle, s)
+	if p.queue.size > 0 {
+		p.serve()
 		return
 	}
-	p.idle = append(p.idle, s)
 	p.armSweeper()
+}
+
+// serve gives idle servers to those who wait.
+func (p *Pool) serve() {
+	for p.queue.size > 0 {
+		s := p.takeIdle()
+		if s == nil {
+			break
+		}
+		w := p.queue.pop()
+		s.prepare(w)
+	}
+	p.armQueueTimer()
+}
+
+// requeue gives a waiter whose server broke before it was lent the next one.
+func (p *Pool) requeue(w *Waiter, young bool) {
+	w.server = nil
+	p.queue.pushFront(w)
+	if p.retired {
+		p.loop.Post(p.Reroute)
+		return
+	}
+	if young {
+		// It has let us in and closed: knocking again at once would go on for ever.
+		p.trouble = true
+		p.log.Warn("server was lost before its first use")
+		p.retryLater(retryPause)
+	}
+	p.serve()
 }
 
 // removed forgets a server that is being closed.

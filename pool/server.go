@@ -45,6 +45,7 @@ type Server struct {
 	used     bool // something was sent since it was last clean
 	reported []wire.Param
 	seen     []wire.Param // what the client knows of reported, while lent
+	ending   bool         // the client sends no more
 	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
 	loans    int          // how often it was lent
 	lastUse  time.Time    // when it was last given back
@@ -118,13 +119,39 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			s.passOn(b[from : at-n])
 			from = at
 			s.ours(typ, message)
+		case typ == 'E' && s.state == idle:
+			// Most often a FATAL. The end of the connection may come only after
+			// somebody has asked for a server (rule 7).
+			s.fail("error while idle")
 		}
 		if s.state == closed {
 			return 0
 		}
 	}
 	s.passOn(b[from:at])
+	if s.ending {
+		s.checkEnd()
+	}
 	return len(b) - at
+}
+
+// Ending says that the client sends no more. Ready then comes also when the
+// server waits for more from the client.
+func (s *Server) Ending() { s.ending = true }
+
+// checkEnd looks whether the server waits for what will never come: a Sync, or
+// the data of a COPY. PostgreSQL would roll back, and so does the closing.
+func (s *Server) checkEnd() {
+	if s.replies.Settled() || s.replies.Outstanding() > 0 && !s.replies.CopyIn() {
+		return
+	}
+	switch s.state {
+	case lent:
+		s.borrower.Ready(s)
+	case draining:
+		s.terminate("client left without a Sync")
+		s.pool.fill()
+	}
 }
 
 // passOn gives the borrower its replies; without one they are dropped.
@@ -259,9 +286,7 @@ func (s *Server) lost(why string) {
 	b, w, was := s.borrower, s.waiter, s.state
 	s.close(why)
 	if w != nil {
-		// Nobody has seen this server yet: the borrower takes the next one.
-		w.server = nil
-		s.pool.queue.pushFront(w)
+		s.pool.requeue(w, s.loans == 0)
 	} else if was == lent {
 		b.Lost(s, s.loss)
 	}

@@ -71,6 +71,7 @@ type Set struct {
 	private     map[*Pool]struct{} // pools of one client each
 	perLoop     map[*loop.Loop]int
 	credentials map[string]auth.Credential // by user
+	table       *route.Table               // of the last Follow; nil before the first
 	closed      bool
 }
 
@@ -134,6 +135,11 @@ func (t *Set) Pool(key Key, role route.Role) *Pool {
 	if p := t.pools[key]; p != nil {
 		return p
 	}
+	if t.left(key.Node) {
+		p := t.newPool(key, role, t.loops[0])
+		p.retired = true
+		return p
+	}
 	home := t.loops[0]
 	for _, l := range t.loops[1:] {
 		if t.perLoop[l] < t.perLoop[home] {
@@ -155,8 +161,15 @@ func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.P
 	p := t.newPool(key, role, home)
 	p.params = params
 	p.database.PoolSize = 1
+	p.retired = t.left(key.Node)
 	t.private[p] = struct{}{}
 	return p
+}
+
+// left reports that the node's life has ended: whoever asks for a pool of it has
+// read the table just before it changed, and is to choose again.
+func (t *Set) left(node *route.Node) bool {
+	return t.table != nil && t.table.Lookup(node.Name) != node
 }
 
 func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
@@ -186,6 +199,7 @@ func (t *Set) drop(p *Pool) {
 func (t *Set) Follow(table *route.Table) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.table = table
 	for key, p := range t.pools {
 		if !p.follow(table) {
 			delete(t.pools, key)

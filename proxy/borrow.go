@@ -18,7 +18,9 @@ func (s *session) seek() {
 	p := s.pool(node)
 	if p.Loop() == s.conn.Loop() {
 		s.phase = queued
-		s.waiter = p.Acquire(s)
+		if w := p.Acquire(s); w != nil {
+			s.waiter = w
+		}
 		return
 	}
 	// A pool lives on one loop, and both sockets of a session belong together:

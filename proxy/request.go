@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pgvip/pgvip/wire"
@@ -54,11 +55,11 @@ func readRequest(s *wire.Startup) (*request, error) {
 		}
 	}
 	for _, p := range s.Params {
-		switch name := strings.ToLower(p.Name); {
-		case name == "replication" && isTrue(p.Value):
+		switch {
+		case p.Name == "replication" && isTrue(p.Value):
 			return nil, wire.Fatal(wire.CodeFeatureNotSupported, "replication connections are not supported yet",
 				"Connect to PostgreSQL directly.")
-		case name == "user", name == "database", name == "options", name == "replication", strings.HasPrefix(name, "_pq_."):
+		case p.Name == "user", p.Name == "database", p.Name == "options", p.Name == "replication", strings.HasPrefix(p.Name, "_pq_."):
 		default:
 			dedicated = r.set(p) || dedicated
 		}
@@ -69,18 +70,17 @@ func readRequest(s *wire.Startup) (*request, error) {
 	return r, nil
 }
 
-// set notes one run-time parameter, the last value winning, and reports whether
-// only a starting server takes it.
+// set notes one run-time parameter and reports whether only a starting server
+// takes it. One that comes twice is set twice, as by PostgreSQL: DateStyle takes
+// from a value what it says and leaves the rest as it was.
 func (r *request) set(p wire.Param) bool {
 	name := strings.ToLower(p.Name)
-	if name == "application_name" && p.Value != "" && plainName(p.Value) {
-		r.appName = p.Value
-		return false
-	}
-	for i := range r.settings {
-		if strings.ToLower(r.settings[i].Name) == name {
-			r.settings[i].Value = p.Value
-			return atStartOnly[name]
+	if name == "application_name" {
+		r.settings = slices.DeleteFunc(r.settings, func(old wire.Param) bool { return strings.ToLower(old.Name) == name })
+		r.appName = ""
+		if p.Value != "" && plainName(p.Value) {
+			r.appName = p.Value
+			return false
 		}
 	}
 	r.settings = append(r.settings, p)

@@ -210,6 +210,7 @@ func (s *session) EOF(c *loop.Conn) {
 		}
 		if s.server.Outstanding() && !s.server.CopyIn() {
 			s.leaving = true
+			s.server.Ending()
 			return
 		}
 		s.end(causeClient, nil)
