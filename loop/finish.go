@@ -70,11 +70,10 @@ func (lingerer) EOF(c *Conn) {
 func (l *Loop) linger() {
 	end := time.Now().Add(lingerTime)
 	for l.lingering > 0 {
-		left := time.Until(end)
-		if left <= 0 {
+		if !time.Now().Before(end) {
 			return
 		}
-		n := l.poll.wait(l.events[:], int(left/time.Millisecond)+1)
+		n := l.poll.park(l.events[:], end)
 		l.serve(l.events[:n])
 	}
 }

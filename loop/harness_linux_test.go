@@ -89,7 +89,7 @@ func wait(t testing.TB, done <-chan struct{}, what string) {
 
 // step takes one turn that does not wait, and reports whether it had an event.
 func step(l *Loop) bool {
-	events := l.poll.now(l.events[:], 0)
+	events := l.poll.now(l.events[:])
 	_ = l.Post(func() {})
 	l.turn()
 	return events > 0

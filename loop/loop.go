@@ -22,18 +22,13 @@ const (
 	// turnQuota bounds the bytes read from one socket in one turn: a bulk
 	// transfer must not stall the others.
 	turnQuota = 4 * readSize
-
-	// shortSleep is the longest sleep between two turns of a loop under load,
-	// hot how many of them in a row show that a loop is.
-	shortSleep = 500 * time.Microsecond
-	hot        = 16
 )
 
 // Loop is one event loop. Create it with New, start it with Run on a goroutine
 // of its own, end it with Close.
 type Loop struct {
 	// Immutable after New.
-	poll poller
+	poll *poller
 
 	// Atomic.
 	asleep  atomic.Bool
@@ -64,7 +59,6 @@ type Loop struct {
 	events    [maxEvents]event
 	bufs      buffers
 	stopping  bool
-	heat      int // short sleeps in a row, at most hot
 
 	done chan struct{} // closed at the end of Run, or of a Close that came first
 }
@@ -146,9 +140,7 @@ func (l *Loop) Run() {
 
 func (l *Loop) turn() {
 	n := l.wait()
-	now := time.Now()
-	l.warm(now.Sub(l.now)) // the turn before counts as sleep, which is near enough
-	l.now = now
+	l.now = time.Now()
 	l.serve(l.events[:n])
 	l.again()
 	l.runInbox()
@@ -234,49 +226,27 @@ func (l *Loop) runInbox() {
 
 // wait returns the number of events.
 //
-// There are two ways to sleep. Telling the Go scheduler is right for a long
-// sleep: it takes the processor away meanwhile. Under load the next event is
-// some microseconds off, and the scheduler's monitor, which looks after threads
-// that sleep in the kernel, would wake up for nothing again and again. So a loop
-// that is hot sleeps without telling, at most quickWait; a garbage collection
-// that wants it to stop interrupts it by a signal.
+// A loop with nothing to do parks in Go's network poller, as every goroutine that
+// waits for a socket does. To block in epoll_wait itself, a system call that the
+// scheduler knows of, would make the scheduler's monitor wake up every 20 us to
+// look after it: half of the CPU at 500 queries a second, 8 % at 18,000. To block
+// without telling the scheduler costs 7 % more than parking under load, because
+// it interrupts the loop every 10 ms and looks for another thread for it.
 func (l *Loop) wait() int {
 	if len(l.later) > 0 {
-		return l.poll.now(l.events[:], 0)
+		return l.poll.now(l.events[:])
 	}
 	l.asleep.Store(true)
+	defer l.asleep.Store(false)
 	if l.inboxWaits() {
 		// Functions that post again and again do not keep the sockets waiting.
-		l.asleep.Store(false)
-		return l.poll.now(l.events[:], 0)
+		return l.poll.now(l.events[:])
 	}
-	ms := l.timers.timeout(time.Now())
-	n := 0
-	if l.heat >= hot {
-		n = l.poll.now(l.events[:], quickWait(ms))
-	} else {
-		n = l.poll.wait(l.events[:], ms)
+	due := l.timers.next()
+	if !due.IsZero() && !due.After(time.Now()) {
+		return l.poll.now(l.events[:])
 	}
-	l.asleep.Store(false)
-	return n
-}
-
-// quickWait bounds a sleep of ms milliseconds, -1 being for ever, to one.
-func quickWait(ms int) int {
-	if ms < 0 || ms > 1 {
-		return 1
-	}
-	return ms
-}
-
-// warm keeps count of sleeps that were short.
-func (l *Loop) warm(slept time.Duration) {
-	switch {
-	case slept >= shortSleep:
-		l.heat = 0
-	case l.heat < hot:
-		l.heat++
-	}
+	return l.poll.park(l.events[:], due)
 }
 
 func (l *Loop) inboxWaits() bool {

@@ -14,44 +14,45 @@ import (
 )
 
 // Every function that Post took runs once and in the order of its poster, while
-// the loop falls asleep between any two. A lost wake-up stops this test.
+// the loop falls asleep again and again. A lost wake-up stops this test.
 func TestNoWakeUpIsLost(t *testing.T) {
-	const posters, rounds = 8, 1500
-	l := running(t)
-	var ran atomic.Int64
-	var wg sync.WaitGroup
-	for range posters {
-		wg.Go(func() {
-			last := -1
-			for i := range rounds {
-				done := make(chan struct{})
-				err := l.Post(func() {
-					if last != i-1 {
-						t.Errorf("function %d ran after %d", i, last)
-					}
-					last = i
-					ran.Add(1)
-					if i%3 == 0 {
-						close(done)
-					}
-				})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if i%3 == 0 {
-					wait(t, done, "a posted function")
-				}
-				if i%500 == 0 {
-					runtime.GC() // stops the loop, however it sleeps
-				}
-			}
-		})
+	for _, posters := range []int{1, 2, 8} {
+		l := running(t)
+		var ran atomic.Int64
+		var wg sync.WaitGroup
+		rounds := 6000 / posters
+		for range posters {
+			wg.Go(func() { postInOrder(t, l, rounds, &ran) })
+		}
+		wg.Wait()
+		if got := int(ran.Load()); got != posters*rounds {
+			t.Errorf("%d functions ran, want %d", got, posters*rounds)
+		}
 	}
-	wg.Wait()
-	on(t, l, func() {})
-	if got := ran.Load(); got != posters*rounds {
-		t.Errorf("%d functions ran, want %d", got, posters*rounds)
+}
+
+func postInOrder(t *testing.T, l *Loop, rounds int, ran *atomic.Int64) {
+	last := -1
+	for i := range rounds {
+		done := make(chan struct{})
+		err := l.Post(func() {
+			if last != i-1 {
+				t.Errorf("function %d ran after %d", i, last)
+			}
+			last = i
+			ran.Add(1)
+			close(done)
+		})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if i%3 > 0 || i == rounds-1 {
+			<-done // else the next one is posted at once
+		}
+		if i%500 == 0 {
+			runtime.GC() // stops the loop, however it sleeps
+		}
 	}
 }
 

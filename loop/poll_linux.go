@@ -2,7 +2,9 @@ package loop
 
 import (
 	"fmt"
+	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,50 +24,71 @@ const (
 // generation.
 type event = unix.EpollEvent
 
-// poller is an epoll instance and the descriptor that wakes it, in slot 0.
+// poller is an epoll instance and the descriptor that wakes it, in slot 0. It
+// is itself a descriptor that Go's network poller watches, for park.
 type poller struct {
-	epfd   int
-	wakefd int
+	epfd     int
+	wakefd   int
+	file     *os.File // of epfd, which it owns
+	raw      syscall.RawConn
+	deadline time.Time // set on file
+
+	// What scan, made once so that parking allocates nothing, works on.
+	events []event
+	ready  int
+	scan   func(uintptr) bool
 }
 
-func openPoller() (poller, error) {
+func openPoller() (*poller, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return poller{}, fmt.Errorf("epoll_create1: %w", err)
+		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
+	// Only a non-blocking descriptor is taken by the network poller.
+	if err := unix.SetNonblock(epfd, true); err != nil {
 		unix.Close(epfd)
-		return poller{}, fmt.Errorf("eventfd: %w", err)
+		return nil, fmt.Errorf("epoll: %w", err)
 	}
-	p := poller{epfd, wakefd}
-	if err := p.control(unix.EPOLL_CTL_ADD, wakefd, eventRead, 0, 0); err != nil {
+	p := &poller{epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		p.file.Close()
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	if p.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		p.file.Close()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	if err := p.control(unix.EPOLL_CTL_ADD, p.wakefd, eventRead, 0, 0); err != nil {
 		p.close()
-		return poller{}, err
+		return nil, err
+	}
+	p.scan = func(uintptr) bool {
+		p.ready = p.now(p.events)
+		return p.ready > 0
 	}
 	return p, nil
 }
 
-func (p poller) close() {
+func (p *poller) close() {
 	unix.Close(p.wakefd)
-	unix.Close(p.epfd)
+	p.file.Close()
 }
 
 // add begins to watch a socket, change watches it for something else, remove
 // forgets it.
-func (p poller) add(fd int, want, slot, gen uint32) error {
+func (p *poller) add(fd int, want, slot, gen uint32) error {
 	return p.control(unix.EPOLL_CTL_ADD, fd, want, slot, gen)
 }
 
-func (p poller) change(fd int, want, slot, gen uint32) {
+func (p *poller) change(fd int, want, slot, gen uint32) {
 	_ = p.control(unix.EPOLL_CTL_MOD, fd, want, slot, gen) // fails for no socket that was added
 }
 
-func (p poller) remove(fd int) {
+func (p *poller) remove(fd int) {
 	_ = unix.EpollCtl(p.epfd, unix.EPOLL_CTL_DEL, fd, nil) // it may be off already
 }
 
-func (p poller) control(op, fd int, want, slot, gen uint32) error {
+func (p *poller) control(op, fd int, want, slot, gen uint32) error {
 	ev := event{Events: want, Fd: int32(slot), Pad: int32(gen)}
 	if err := unix.EpollCtl(p.epfd, op, fd, &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
@@ -74,32 +97,35 @@ func (p poller) control(op, fd int, want, slot, gen uint32) error {
 }
 
 // wake makes a wait return, the one going on or else the next.
-func (p poller) wake() {
+func (p *poller) wake() {
 	one := [8]byte{1}
 	_, _ = unix.Write(p.wakefd, one[:]) // full means a wake-up is pending anyway
 }
 
 // woken takes the wake-up back.
-func (p poller) woken() {
+func (p *poller) woken() {
 	var b [8]byte
 	_, _ = unix.Read(p.wakefd, b[:])
 }
 
-// now collects what is ready within ms milliseconds, without telling the Go
-// scheduler; as the socket calls.
-func (p poller) now(events []event, ms int) int {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(ms), 0, 0)
+// now collects what is ready, without waiting and, as the socket calls, without
+// telling the Go scheduler.
+func (p *poller) now(events []event) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {
 		return 0 // EINTR: somebody wants this thread, the caller will come back
 	}
 	return int(n)
 }
 
-// wait waits for events, at most ms milliseconds; -1 is for ever.
-func (p poller) wait(events []event, ms int) int {
-	n, _, errno := syscall.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(ms), 0, 0)
-	if errno != 0 {
-		return 0
+// park waits for events until a time, the zero time being never, as a goroutine
+// that waits for a socket does: the scheduler gives its processor away.
+func (p *poller) park(events []event, until time.Time) int {
+	if !until.Equal(p.deadline) {
+		p.deadline = until
+		_ = p.file.SetReadDeadline(until) // fails for no descriptor that can be polled
 	}
-	return int(n)
+	p.events, p.ready = events, 0
+	_ = p.raw.Read(p.scan) // an error is the deadline
+	return p.ready
 }

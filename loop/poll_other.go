@@ -5,6 +5,7 @@ package loop
 import (
 	"errors"
 	"syscall"
+	"time"
 )
 
 // Loops are for Linux. Elsewhere the package compiles, so that what imports it
@@ -25,7 +26,7 @@ type event struct {
 
 type poller struct{}
 
-func openPoller() (poller, error) { return poller{}, errors.ErrUnsupported }
+func openPoller() (*poller, error) { return nil, errors.ErrUnsupported }
 
 func (poller) close()                                {}
 func (poller) add(int, uint32, uint32, uint32) error { return errors.ErrUnsupported }
@@ -33,8 +34,8 @@ func (poller) change(int, uint32, uint32, uint32)    {}
 func (poller) remove(int)                            {}
 func (poller) wake()                                 {}
 func (poller) woken()                                {}
-func (poller) now([]event, int) int                  { return 0 }
-func (poller) wait([]event, int) int                 { return 0 }
+func (poller) now([]event) int                       { return 0 }
+func (poller) park([]event, time.Time) int           { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }
 func shutWrite(int)                                  {}

@@ -254,11 +254,13 @@ func TestEventOfAClosedConnectionReachesNobody(t *testing.T) {
 	newcomer := &recorder{}
 	victim := &recorder{}
 	killer := &recorder{}
-	v, vp := add(t, l, unixPair, victim)
+	v, vp := add(t, l, tcpPair, victim)
+	v.Pause(PausePeer)
 	killer.onData = func(*Conn, []byte) int {
 		slot := v.slot
 		v.Close()
-		late, _ = add(t, l, unixPair, newcomer)
+		late, _ = add(t, l, tcpPair, newcomer)
+		late.Pause(PausePeer) // and so would be ended by an error
 		if late.slot != slot {
 			t.Errorf("the newcomer got slot %d, want %d again", late.slot, slot)
 		}
@@ -269,11 +271,11 @@ func TestEventOfAClosedConnectionReachesNobody(t *testing.T) {
 	if err := l.Add(k, fd, ClassServer, killer, nil); err != nil {
 		t.Fatal(err)
 	}
-	vp.send("to the victim")
+	vp.reset()
 	kp.send("kill")
 	step(l)
-	if victim.calls != 0 || newcomer.calls != 0 {
-		t.Errorf("the victim heard %d times, the newcomer %d times, want silence", victim.calls, newcomer.calls)
+	if killer.calls != 1 || victim.err != nil || newcomer.err != nil || late.Closed() {
+		t.Errorf("killed %d, the victim heard %v, the newcomer %v: want one death and silence", killer.calls, victim.err, newcomer.err)
 	}
 	quiet(t, l)
 	k.Close()

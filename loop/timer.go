@@ -41,17 +41,12 @@ type timers struct {
 	armed uint64 // how many there have been
 }
 
-// timeout is the time to wait for the first timer in milliseconds, rounded up
-// so that it is due on return; -1 without one.
-func (h *timers) timeout(now time.Time) int {
+// next is when the first timer is due, the zero time without one.
+func (h *timers) next() time.Time {
 	if len(h.heap) == 0 {
-		return -1
+		return time.Time{}
 	}
-	d := h.heap[0].at.Sub(now)
-	if d <= 0 {
-		return 0
-	}
-	return int(min((d+time.Millisecond-1)/time.Millisecond, 1<<30))
+	return h.heap[0].at
 }
 
 // fire calls what is due, except what is armed meanwhile.

@@ -52,10 +52,14 @@ func TestTimerArmedInsideOneFiresInALaterTurn(t *testing.T) {
 			l.After(d, again)
 		}
 		l.After(0, again)
+		other := l.After(0, func() {})
 		for turn := 1; turn <= 3; turn++ {
 			l.pass(0)
 			if fired != turn {
 				t.Errorf("After(%v) fired %d times in %d turns", d, fired, turn)
+			}
+			if other.Pending() {
+				t.Errorf("After(%v) kept another timer from its turn", d)
 			}
 		}
 	}
@@ -97,28 +101,19 @@ func TestTimerLetsGoOfItsFunction(t *testing.T) {
 	}
 }
 
-func TestTimeoutIsRoundedUp(t *testing.T) {
-	tests := []struct {
-		d    time.Duration
-		want int
-	}{
-		{-time.Hour, 0},
-		{0, 0},
-		{1, 1},
-		{time.Millisecond, 1},
-		{time.Millisecond + 1, 2},
-		{time.Second, 1000},
-		{1 << 62, 1 << 30},
+func TestNextIsTheFirstTimerDue(t *testing.T) {
+	l := ticking()
+	if got := l.timers.next(); !got.IsZero() {
+		t.Errorf("next without timers = %v, want the zero time", got)
 	}
-	for _, tt := range tests {
-		l := ticking()
-		l.After(tt.d, func() {})
-		if got := l.timers.timeout(l.now); got != tt.want {
-			t.Errorf("timeout for %v = %d ms, want %d", tt.d, got, tt.want)
-		}
+	l.After(time.Hour, func() {})
+	first := l.After(time.Minute, func() {})
+	if got, want := l.timers.next(), l.now.Add(time.Minute); !got.Equal(want) {
+		t.Errorf("next = %v, want %v", got, want)
 	}
-	if got := new(timers).timeout(time.Now()); got != -1 {
-		t.Errorf("timeout without timers = %d, want -1", got)
+	first.Stop()
+	if got, want := l.timers.next(), l.now.Add(time.Hour); !got.Equal(want) {
+		t.Errorf("next = %v, want %v", got, want)
 	}
 }
 
