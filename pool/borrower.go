@@ -53,6 +53,10 @@ type Waiter struct {
 	next     *Waiter
 }
 
+// Preparing reports that the borrower has got as far as a server of its own,
+// which is only being made fit for it.
+func (w *Waiter) Preparing() bool { return w.server != nil }
+
 // Leave gives the place up: the borrower hears nothing more of it.
 func (w *Waiter) Leave() {
 	if w.server != nil {

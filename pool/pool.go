@@ -75,7 +75,6 @@ func (p *Pool) Acquire(b Borrower) *Waiter {
 func (s *Server) Release() {
 	s.borrower = nil
 	s.state = draining
-	s.ending = true
 	s.conn.Resume(loop.PausePeer)
 	switch {
 	case s.holding:
@@ -85,6 +84,7 @@ func (s *Server) Release() {
 	case s.replies.Settled():
 		s.reset()
 	default:
+		s.Ending()
 		s.checkEnd()
 	}
 }

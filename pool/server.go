@@ -137,7 +137,11 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 
 // Ending says that the client sends no more. Ready then comes also when the
 // server waits for more from the client.
-func (s *Server) Ending() { s.ending = true }
+func (s *Server) Ending() {
+	s.ending = true
+	// Replies that no Sync follows are sent only when asked for.
+	s.conn.Write([]byte{'H', 0, 0, 0, 4})
+}
 
 // checkEnd looks whether the server waits for what will never come: a Sync, or
 // the data of a COPY. PostgreSQL would roll back, and so does the closing.

@@ -117,6 +117,9 @@ func (s *session) Lent(server *pool.Server) {
 	if !s.inData {
 		s.conn.Process()
 	}
+	if s.leaving && s.phase == bound {
+		s.finish()
+	}
 }
 
 // Refused implements pool.Borrower.

@@ -104,8 +104,18 @@ func (s *session) cancelWaiting() {
 	s.leaveQueue()
 	e := &wire.Error{Severity: wire.SeverityError, Code: wire.CodeQueryCanceled, Message: "canceling statement due to user request"}
 	s.conn.Write(wire.AppendReadyForQuery(e.Append(nil), 'I'))
+	if s.leaving {
+		s.end(causeClient, nil)
+		return
+	}
 	s.conn.Skip(n)
 	s.rest()
+}
+
+// requested reports that b begins with a whole request.
+func requested(b []byte) bool {
+	_, complete := requestLength(b)
+	return complete
 }
 
 // requestLength measures the first request in b: up to and including the

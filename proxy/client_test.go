@@ -256,6 +256,9 @@ func (c *client) leave() {
 	c.conn.Close()
 }
 
+// closeWrite sends FIN and goes on reading.
+func (c *client) closeWrite() { c.conn.(*net.TCPConn).CloseWrite() }
+
 // reset closes with RST, as the kernel does for a process that died with unread
 // input.
 func (c *client) reset() {

@@ -176,6 +176,32 @@ func (s *site) phases() map[phase]int {
 	return counts
 }
 
+// queuedFor counts the clients for which replies wait in a queue of ours.
+func (s *site) queuedFor() int {
+	n := 0
+	s.onLoops(func(l *loop.Loop) {
+		for _, c := range s.proxy.sessions.all() {
+			if c.home.Load() == l && c.conn.Queued() > 0 {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// memory is what the sessions have in buffers, in bytes.
+func (s *site) memory() int {
+	n := 0
+	s.onLoops(func(l *loop.Loop) {
+		for _, c := range s.proxy.sessions.all() {
+			if c.home.Load() == l {
+				n += c.conn.Queued() + c.conn.Held()
+			}
+		}
+	})
+	return n
+}
+
 // stock is what a test must give back.
 type stock struct {
 	descriptors int

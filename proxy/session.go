@@ -203,22 +203,29 @@ func (s *session) Drained(*loop.Conn) {
 // EOF implements loop.Handler. A client that has finished sending still gets
 // the replies to what it sent, as long as something is running for it.
 func (s *session) EOF(c *loop.Conn) {
-	switch s.phase {
-	case bound:
-		if c.Paused() {
-			return // unread requests come first
-		}
-		if s.server.Outstanding() && !s.server.CopyIn() {
-			s.leaving = true
-			s.server.Ending()
-			return
-		}
-		s.end(causeClient, nil)
-	case ended:
+	switch {
+	case s.phase == ended:
 		c.Close()
+	case s.phase == bound && c.Paused():
+		// Unread requests come first.
+	case s.phase == bound:
+		s.finish()
+	case s.phase == queued && !c.Paused() && s.waiter.Preparing() && requested(c.Peek()):
+		s.leaving = true // Lent comes back to it
 	default:
 		s.end(causeClient, nil)
 	}
+}
+
+// finish ends a session whose client has sent all it had to say, once that has
+// been answered.
+func (s *session) finish() {
+	if s.server.Outstanding() && !s.server.CopyIn() {
+		s.leaving = true
+		s.server.Ending()
+		return
+	}
+	s.end(causeClient, nil)
 }
 
 // Failed implements loop.Handler.
