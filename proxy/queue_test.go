@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+)
+
+// waits makes c send a query for which there is no server now, and returns when
+// it is in the queue with n others.
+func (s *site) waits(c *client, sql string, others int) {
+	s.t.Helper()
+	c.send(pgscript.Query(sql))
+	eventually(s.t, "the client waits", func() bool { return s.phases()[queued] == others+1 })
+}
+
+// TestFirstComeFirstServed: clients get servers in the order of their queries,
+// not of their logins.
+func TestFirstComeFirstServed(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{})
+	pg.ask(t, "CREATE TABLE IF NOT EXISTS turns (n serial, who text); TRUNCATE turns; GRANT ALL ON turns, turns_n_seq TO PUBLIC")
+	holder := login(t, s.primary)
+	holder.exec("SELECT 1")
+	const n = 8
+	var clients [n]*client
+	for i := range clients {
+		clients[i] = login(t, s.primary)
+	}
+	var want strings.Builder
+	for i := range clients {
+		c := clients[(i*3)%n]
+		name := string(rune('a' + i))
+		want.WriteString(name)
+		s.waits(c, "INSERT INTO turns (who) VALUES ('"+name+"')", i)
+		c.send(pgscript.Terminate())
+	}
+	holder.leave()
+	eventually(t, "all have been served", func() bool { return s.proxy.Clients() == 0 })
+	eventually(t, "all have been written", func() bool {
+		return pg.ask(t, "SELECT string_agg(who, '' ORDER BY n) FROM turns") == want.String()
+	})
+}
+
+// TestQueryWaitTimeout ends the wait with 57P03, a FATAL that names the setting
+// and the reason.
+func TestQueryWaitTimeout(t *testing.T) {
+	s := newSite(t, plan{pool: func(set *pool.Settings) { set.QueryWaitTimeout = 50 * time.Millisecond }})
+	holder := login(t, s.primary)
+	holder.exec("SELECT 1")
+	for range 2 {
+		r := login(t, s.primary).query("SELECT 1")
+		if r.state() != "57P03" || !strings.Contains(r.err.Message, "query_wait_timeout") || !strings.Contains(r.err.Hint, "default_pool_size") {
+			t.Errorf("got %+v, want 57P03 naming query_wait_timeout", r.err)
+		}
+	}
+	holder.exec("SELECT 1") // unlimited for those who have a server
+	if n := s.pools.Counters().WaitTimeouts.Load(); n != 2 {
+		t.Errorf("%d timeouts counted, want 2", n)
+	}
+}
+
+// departures are the ways in which a client can go.
+var departures = map[string]func(*client){
+	"FIN":       func(c *client) { c.conn.Close() },
+	"RST":       (*client).reset,
+	"Terminate": (*client).leave,
+	"half-close": func(c *client) {
+		c.closeWrite()
+		c.gone()
+	},
+}
+
+// TestLeavingTheQueue: who leaves while waiting holds up nobody, and its query
+// is not run (rule 7).
+func TestLeavingTheQueue(t *testing.T) {
+	pg := postgres(t, 0)
+	for how, leave := range departures {
+		t.Run(how, func(t *testing.T) {
+			s := newSite(t, plan{})
+			holder := login(t, s.primary)
+			holder.exec("SELECT 1")
+			gone, next := login(t, s.primary), login(t, s.primary)
+			s.waits(gone, "INSERT INTO things (note) VALUES ('abandoned')", 0)
+			s.waits(next, "SELECT 42", 1)
+			leave(gone)
+			eventually(t, "it has left the queue", func() bool { return s.phases()[queued] == 1 && s.proxy.Clients() == 2 })
+			holder.leave()
+			if r := next.answer(); r.err != nil || r.rows[0] != "42" {
+				t.Errorf("the next client: %+v", r)
+			}
+			if got := pg.ask(t, "SELECT count(*) FROM things WHERE note = 'abandoned'"); got != "0" {
+				t.Errorf("the query of a client that left the queue was run")
+			}
+		})
+	}
+}
+
+// TestLeavingTheQueueUnread: also with a buffer so full that it is not read.
+func TestLeavingTheQueueUnread(t *testing.T) {
+	for _, how := range []string{"FIN", "RST"} {
+		s := newSite(t, plan{})
+		holder := login(t, s.primary)
+		holder.exec("SELECT 1")
+		c := login(t, s.primary)
+		c.send(bytes.Repeat(pgscript.Query("SELECT 1"), 7_000)) // 98 KB: more than is kept, all of it in the kernel
+		eventually(t, "it waits", func() bool { return s.phases()[queued] == 1 && s.memory() >= 64<<10 })
+		departures[how](c)
+		eventually(t, how+" is noticed", func() bool { return s.proxy.Clients() == 1 })
+	}
+}
+
+// TestLeavingWhileParked, with no node to go to.
+func TestLeavingWhileParked(t *testing.T) {
+	pg := postgres(t, 0)
+	for how, leave := range departures {
+		t.Run(how, func(t *testing.T) {
+			s := newSite(t, plan{})
+			c := login(t, s.primary)
+			s.proxy.SetTable(table(nil))
+			c.send(pgscript.Query("SELECT 1"))
+			eventually(t, "parked", func() bool { return s.proxy.counters.Parked.Load() == 1 })
+			leave(c)
+			eventually(t, "forgotten", func() bool { return s.proxy.Clients() == 0 && s.proxy.counters.Parked.Load() == 0 })
+			s.proxy.SetTable(table(node("n1", pg.Addr)))
+			login(t, s.primary).exec("SELECT 1")
+		})
+	}
+}
+
+// TestLeavingWhileSettling: the server that was being prepared goes to the next.
+func TestLeavingWhileSettling(t *testing.T) {
+	left := make(chan struct{})
+	set := make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.ExpectGone()), // the login asks for its welcome
+		pgscript.Steps(pgscript.AcceptLogin(),
+			pgscript.Expect("Q"), pgscript.ExpectBody("set_config"), pgscript.Tell(set), pgscript.Wait(left),
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			pgscript.Expect("Q"), pgscript.ExpectBody("DISCARD ALL"), pgscript.Send(pgscript.Complete("DISCARD ALL"), pgscript.Ready('I')),
+			pgscript.Expect("Q"), pgscript.ExpectBody("SELECT 42"), pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			pgscript.ExpectGone()))
+	n := node("n1", server.Addr)
+	s := newSite(t, plan{table: table(nil, n)})
+	gone := login(t, s.replica, "TimeZone", "UTC")
+	gone.send(pgscript.Query("SELECT 41"))
+	<-set
+	gone.reset()
+	eventually(t, "it has left", func() bool { return s.proxy.Clients() == 0 })
+	s.proxy.welcomes.identity(&request{database: "app", user: "app_trust"}).learn(route.Replica, n, nil)
+	next := login(t, s.replica)
+	next.send(pgscript.Query("SELECT 42"))
+	close(left)
+	if r := next.answer(); r.err != nil {
+		t.Errorf("the next client: %+v", r)
+	}
+}
+
+// TestVanishing: what a client that is gone has running is cancelled, and its
+// place in the pool is free again.
+func TestVanishing(t *testing.T) {
+	pg := postgres(t, 0)
+	for _, test := range []struct {
+		name string
+		send []byte
+		seen string // in pg_stat_activity
+		how  string
+	}{
+		{"in a query", pgscript.Query("SELECT pg_sleep(600)"), "SELECT pg_sleep%", "RST"},
+		{"in a query of a transaction", pgscript.Query("BEGIN; SELECT pg_sleep(600)"), "BEGIN; SELECT pg_sleep%", "RST"},
+		{"in COPY FROM STDIN, reset", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST"},
+		{"in COPY FROM STDIN", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "FIN"},
+		{"in half a row of COPY", append(pgscript.Query("COPY things FROM STDIN"), 'd', 0, 1, 0, 0, 'x'), "COPY things%", "FIN"},
+		{"in a result", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "RST"},
+		{"in a result, closed", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "FIN"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, plan{})
+			c := login(t, s.primary)
+			c.exec("SELECT 1")
+			c.send(test.send)
+			busy := func() bool {
+				return pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '"+test.seen+"'") == "1"
+			}
+			eventually(t, "it runs", busy)
+			departures[test.how](c)
+			eventually(t, "it is cancelled", func() bool { return !busy() })
+			login(t, s.primary).exec("SELECT 1")
+			if got := pg.ask(t, "SELECT count(*) FROM things WHERE note = 'x'"); got != "0" {
+				t.Errorf("%s rows of a COPY that was not ended", got)
+			}
+		})
+	}
+}
