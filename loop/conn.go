@@ -46,6 +46,7 @@ const (
 	PausePeer Pause = 1 << iota
 	// PauseFull: the bytes have nowhere to go yet and fill the buffer.
 	PauseFull
+	pauseRest // see Rest
 )
 
 // Conn is one socket that belongs to a loop. The zero value is unused until

@@ -52,6 +52,7 @@ type Loop struct {
 	gen       uint32   // of the connection registered last
 	later     []ticket // connections to serve once more without an event
 	spare     []ticket // the one of the turn before, for its memory
+	resting   []nap    // connections that are not read for a moment, in order
 	lingering int      // connections that are finishing
 	timers    timers
 	now       time.Time
@@ -142,6 +143,7 @@ func (l *Loop) turn() {
 	n := l.wait()
 	l.now = time.Now()
 	l.serve(l.events[:n])
+	l.rouse()
 	l.again()
 	l.runInbox()
 	l.timers.fire(l.now)
@@ -241,6 +243,9 @@ func (l *Loop) wait() int {
 	if l.inboxWaits() {
 		// Functions that post again and again do not keep the sockets waiting.
 		return l.poll.now(l.events[:])
+	}
+	if len(l.resting) > 0 {
+		return l.poll.brief(l.events[:], l.resting[0].until.Sub(time.Now()))
 	}
 	due := l.timers.next()
 	if !due.IsZero() && !due.After(time.Now()) {

@@ -118,6 +118,21 @@ func (p *poller) now(events []event) int {
 	return int(n)
 }
 
+// brief waits for events for less than a millisecond, which the network poller
+// cannot, and holds the processor meanwhile.
+func (p *poller) brief(events []event, d time.Duration) int {
+	ts := unix.NsecToTimespec(int64(max(d, 0)))
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	switch errno {
+	case 0:
+		return int(n)
+	case unix.ENOSYS: // before Linux 5.11
+		return p.now(events)
+	default:
+		return 0
+	}
+}
+
 // park waits for events until a time, the zero time being never, as a goroutine
 // that waits for a socket does: the scheduler gives its processor away.
 func (p *poller) park(events []event, until time.Time) int {

@@ -35,6 +35,7 @@ func (poller) remove(int)                            {}
 func (poller) wake()                                 {}
 func (poller) woken()                                {}
 func (poller) now([]event) int                       { return 0 }
+func (poller) brief([]event, time.Duration) int      { return 0 }
 func (poller) park([]event, time.Time) int           { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }

@@ -23,6 +23,14 @@ const (
 	closed
 )
 
+const (
+	// bulkFrom is the size from which a reply is passed on in larger pieces than
+	// it comes in; a smaller one goes to the client as fast as it can.
+	bulkFrom = 64 << 10
+	// bulkRead is the piece that needs no gathering.
+	bulkRead = 48 << 10
+)
+
 // Server is one logged-in PostgreSQL connection. It belongs to the loop of its
 // pool, and while lent to one Borrower.
 type Server struct {
@@ -47,6 +55,7 @@ type Server struct {
 	seen     []wire.Param // what the client knows of reported, while lent
 	ending   bool         // the client sends no more
 	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
+	bulk     int          // bytes of the reply that is under way
 	loans    int          // how often it was lent
 	lastUse  time.Time    // when it was last given back
 
@@ -132,7 +141,21 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 	if s.ending {
 		s.checkEnd()
 	}
+	s.pace(len(b))
 	return len(b) - at
+}
+
+// pace lets the connection rest in the middle of a large reply that comes in
+// small pieces.
+func (s *Server) pace(n int) {
+	if s.state != lent || s.replies.Settled() {
+		s.bulk = 0
+		return
+	}
+	s.bulk += n
+	if s.bulk >= bulkFrom && n < bulkRead {
+		s.conn.Rest()
+	}
 }
 
 // Ending says that the client sends no more. Ready then comes also when the
