@@ -52,7 +52,7 @@ func encodeStrings(typ byte, n int) func([]word) ([]byte, error) {
 
 func encodeParse(args []word) ([]byte, error) {
 	if len(args) < 2 {
-		return nil, fmt.Errorf("P takes a name, SQL and type OIDs, has %d words", len(args))
+		return nil, fmt.Errorf("instruction P takes a name, SQL and type OIDs, has %d words", len(args))
 	}
 	body := appendCString(nil, args[0].text)
 	body = appendCString(body, args[1].text)
@@ -69,7 +69,7 @@ func encodeParse(args []word) ([]byte, error) {
 
 func encodeBind(args []word) ([]byte, error) {
 	if len(args) < 2 {
-		return nil, fmt.Errorf("B takes a portal, a statement and arguments, has %d words", len(args))
+		return nil, fmt.Errorf("instruction B takes a portal, a statement and arguments, has %d words", len(args))
 	}
 	values, results, err := splitFormats(args[2:])
 	if err != nil {
@@ -87,7 +87,7 @@ func encodeBind(args []word) ([]byte, error) {
 
 func encodeFunctionCall(args []word) ([]byte, error) {
 	if len(args) < 1 {
-		return nil, fmt.Errorf("F takes a function OID and arguments")
+		return nil, fmt.Errorf("instruction F takes a function OID and arguments")
 	}
 	oid, err := strconv.ParseUint(args[0].text, 10, 32)
 	if err != nil {
@@ -170,7 +170,7 @@ func encodeTarget(typ byte) func([]word) ([]byte, error) {
 
 func encodeExecute(args []word) ([]byte, error) {
 	if len(args) < 1 || len(args) > 2 {
-		return nil, fmt.Errorf("E takes a portal and a row limit, has %d words", len(args))
+		return nil, fmt.Errorf("instruction E takes a portal and a row limit, has %d words", len(args))
 	}
 	rows := uint64(0)
 	if len(args) == 2 {

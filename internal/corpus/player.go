@@ -13,7 +13,7 @@ import (
 
 // playTimeout bounds one play of one transcript. The longest of the corpus
 // takes some 100 ms; a loaded machine gets a hundred times that.
-const playTimeout = 20 * time.Second
+const playTimeout = 10 * time.Second
 
 // readBuffer is as large as a loop's read, so that the player is not the one
 // who makes small reads of a large result.

@@ -62,6 +62,7 @@ func TestCopyFiftyMegabytes(t *testing.T) {
 	conn := connect(t, p.primary).PgConn()
 	execute(t, conn, "CREATE UNLOGGED TABLE bulk (a int, b text)")
 	defer execute(t, connect(t, direct[0].addr).PgConn(), "DROP TABLE bulk")
+	start := time.Now()
 	source := &lines{left: copySize}
 	tag, err := conn.CopyFrom(t.Context(), source, "COPY bulk FROM STDIN")
 	if err != nil {
@@ -70,7 +71,10 @@ func TestCopyFiftyMegabytes(t *testing.T) {
 	if tag.RowsAffected() != int64(source.n) {
 		t.Errorf("%d rows arrived, %d were sent", tag.RowsAffected(), source.n)
 	}
+	t.Logf("in: %v", time.Since(start))
+	start = time.Now()
 	got, want := copyOut(t, conn), copyOut(t, connect(t, direct[0].addr).PgConn())
+	t.Logf("out twice: %v", time.Since(start))
 	if got.size < copySize || got != want {
 		t.Errorf("COPY TO gave %+v, directly %+v", got, want)
 	}

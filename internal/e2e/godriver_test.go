@@ -230,7 +230,7 @@ func pqWrites(ctx context.Context, db *sql.DB, dsn string, report io.Writer) err
 	if _, err := tx.ExecContext(ctx, "CREATE TEMP TABLE t (a int, b text)"); err != nil {
 		return err
 	}
-	stmt, err := tx.PrepareContext(ctx, pq.CopyIn("t", "a", "b"))
+	stmt, err := tx.PrepareContext(ctx, "COPY t (a, b) FROM STDIN")
 	if err != nil {
 		return err
 	}
