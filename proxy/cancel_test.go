@@ -1,0 +1,249 @@
+package proxy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// TestCancelRunning: 57014 as by PostgreSQL, and the session lives.
+func TestCancelRunning(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	for _, sql := range []string{"SELECT pg_sleep(600)", "BEGIN; SELECT pg_sleep(600)"} {
+		c.send(pgscript.Query(sql))
+		eventually(t, "it runs", func() bool {
+			return pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'") == "1"
+		})
+		c.cancel(s.primary)
+		if r := c.answer(); r.state() != "57014" || r.err.Message != "canceling statement due to user request" {
+			t.Errorf("%s: %+v", sql, r)
+		}
+		c.exec("ROLLBACK")
+	}
+}
+
+// TestCancelWaiting: who waits for a server is answered at once, and keeps its
+// session (rule 14).
+func TestCancelWaiting(t *testing.T) {
+	pg := postgres(t, 0)
+	batch := slices.Concat(pgscript.Message('P', append(pgscript.Strings("", "SELECT 1"), 0, 0)),
+		pgscript.Message('B', append(pgscript.Strings("", ""), int16s(0, 0, 0)...)),
+		pgscript.Message('E', append(pgscript.Strings(""), 0, 0, 0, 0)), pgscript.Message('S', nil))
+	for _, test := range []struct {
+		name   string
+		parked bool
+		send   []byte
+	}{
+		{"queued", false, pgscript.Query("SELECT 1")},
+		{"queued with a batch", false, batch},
+		{"parked", true, pgscript.Query("SELECT 1")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, plan{})
+			holder, c := login(t, s.primary), login(t, s.primary)
+			where := queued
+			if test.parked {
+				where = parked
+				s.proxy.SetTable(table(nil))
+			} else {
+				holder.exec("SELECT 1")
+			}
+			c.send(test.send)
+			eventually(t, "it waits", func() bool { return s.phases()[where] == 1 })
+			c.cancel(s.primary)
+			if r := c.answer(); r.state() != "57014" || r.err.Severity != "ERROR" || r.types != "EZ" || r.ready != 'I' {
+				t.Fatalf("got %+v, want ERROR 57014 and ReadyForQuery", r)
+			}
+			eventually(t, "it rests", func() bool { return s.phases()[where] == 0 })
+			// Of two requests in the pipeline, the first is cancelled.
+			c.send(pgscript.Query("SELECT 41"), pgscript.Query("SELECT 42"))
+			eventually(t, "it waits again", func() bool { return s.phases()[where] == 1 })
+			c.cancel(s.primary)
+			if r := c.answer(); r.state() != "57014" {
+				t.Fatalf("got %+v, want 57014", r)
+			}
+			holder.leave()
+			s.proxy.SetTable(table(node("n1", pg.Addr)))
+			if r := c.answer(); r.err != nil || r.rows[0] != "42" {
+				t.Errorf("behind the cancelled request: %+v", r)
+			}
+		})
+	}
+}
+
+// TestCancelWithWrongKey does nothing, and says nothing.
+func TestCancelWithWrongKey(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	c.send(pgscript.Query("SELECT pg_sleep(0.3)"))
+	eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
+	cancelWith(t, s.primary, c.pid, c.secret+1)
+	cancelWith(t, s.primary, c.pid+1, c.secret)
+	cancelWith(t, s.primary, 0, 0)
+	long := dialTo(t, s.primary)
+	long.send((&wire.Startup{Code: wire.CancelRequestCode, ProcessID: c.pid, SecretKey: make([]byte, 256)}).Append(nil))
+	long.gone()
+	if r := c.answer(); r.err != nil {
+		t.Errorf("cancelled by a wrong key: %v", r.err)
+	}
+	if n := s.pools.Counters().Cancels.Load(); n != 0 {
+		t.Errorf("%d cancel requests sent", n)
+	}
+}
+
+// TestCancelNothing: a client that waits for nothing has nothing cancelled,
+// neither its next query nor the work of pgvip.
+func TestCancelNothing(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	c.cancel(s.primary) // before it has a server
+	c.exec("SELECT 1")
+	c.cancel(s.primary) // between queries
+	c.exec("SELECT 1")
+	c.exec("BEGIN")
+	c.cancel(s.primary)
+	c.exec("COMMIT")
+	if n := s.pools.Counters().Cancels.Load(); n != 0 {
+		t.Errorf("%d cancel requests sent", n)
+	}
+}
+
+// TestCancelWhilePreparing and while resetting: what pgvip asks is not the
+// client's, and is not cancelled (rule 11).
+func TestCancelWhilePreparing(t *testing.T) {
+	prepared, reset := make(chan struct{}), make(chan struct{})
+	goOn, done := make(chan struct{}), make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.ExpectGone()), // for the welcome
+		pgscript.Steps(pgscript.AcceptLogin(),
+			pgscript.Expect("Q"), pgscript.ExpectBody("set_config"), pgscript.Tell(prepared), pgscript.Wait(goOn),
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			pgscript.Expect("Q"), pgscript.ExpectBody("DISCARD ALL"), pgscript.Tell(reset), pgscript.Wait(done), pgscript.ExpectGone()))
+	s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
+	c := login(t, s.replica, "TimeZone", "UTC")
+	c.send(pgscript.Query("SELECT 1"))
+	<-prepared
+	c.cancel(s.replica)
+	if r := c.answer(); r.state() != "57014" { // it was waiting for its server
+		t.Errorf("got %+v, want 57014", r)
+	}
+	close(goOn)
+	<-reset
+	c.cancel(s.replica)
+	if n := s.pools.Counters().Cancels.Load(); n != 0 {
+		t.Errorf("%d cancel requests sent", n)
+	}
+	close(done)
+}
+
+// TestServerWaitsForItsCancel: while a cancel request may still reach a server,
+// it goes to nobody else.
+func TestServerWaitsForItsCancel(t *testing.T) {
+	asked, deliver := make(chan struct{}), make(chan struct{})
+	answered := make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(),
+			pgscript.Expect("Q"), pgscript.Wait(asked),
+			// The query has ended by itself, just before the request came.
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')), pgscript.Tell(answered),
+			pgscript.Expect("Q"), pgscript.ExpectBody("DISCARD ALL"), pgscript.Send(pgscript.Complete("DISCARD ALL"), pgscript.Ready('I')),
+			pgscript.Expect("Q"), pgscript.ExpectBody("SELECT 2"), pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			pgscript.ExpectGone()),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Tell(asked), pgscript.Wait(deliver), pgscript.Close()))
+	s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
+	first, second := login(t, s.replica), login(t, s.replica)
+	first.send(pgscript.Query("SELECT 1"))
+	eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
+	var requests sync.WaitGroup
+	requests.Go(func() { first.cancel(s.replica) })
+	if r := first.answer(); r.err != nil {
+		t.Errorf("the query had ended: %+v", r)
+	}
+	<-answered
+	first.leave()
+	s.waits(second, "SELECT 2", 0)
+	if got := s.phases()[bound]; got != 0 {
+		t.Error("a server was lent with a cancel request under way")
+	}
+	close(deliver)
+	if r := second.answer(); r.err != nil {
+		t.Errorf("the next client: %+v", r)
+	}
+	requests.Wait()
+}
+
+// TestSecondCancel: one that comes while the first is under way is for the
+// client's next query, and is not lost.
+func TestSecondCancel(t *testing.T) {
+	first, second := make(chan struct{}), make(chan struct{})
+	deliver, answered := make(chan struct{}), make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(),
+			pgscript.Expect("Q"), pgscript.Wait(first),
+			pgscript.Send(pgscript.Error("ERROR", "57014", "canceling"), pgscript.Ready('I')),
+			pgscript.Expect("Q"), pgscript.Tell(answered), pgscript.Wait(second),
+			pgscript.Send(pgscript.Error("ERROR", "57014", "canceling"), pgscript.Ready('I')),
+			pgscript.ExpectGone()),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Tell(first), pgscript.Wait(deliver), pgscript.Close()),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Tell(second), pgscript.Close()))
+	s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
+	c := login(t, s.replica)
+	c.send(pgscript.Query("SELECT 1"))
+	eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
+	var requests sync.WaitGroup
+	requests.Go(func() { c.cancel(s.replica) })
+	c.answer()
+	c.send(pgscript.Query("SELECT 2"))
+	<-answered
+	requests.Go(func() { c.cancel(s.replica) })
+	eventually(t, "the second has come", func() bool { return s.proxy.counters.Cancels.Load() == 2 })
+	close(deliver)
+	if r := c.answer(); r.state() != "57014" {
+		t.Errorf("got %+v, want 57014", r)
+	}
+	requests.Wait()
+}
+
+// TestCancelStorm: whoever cancels as fast as it can, only its own query fails.
+func TestCancelStorm(t *testing.T) {
+	s := newSite(t, plan{loops: 2, pool: poolSize(4)})
+	var wg sync.WaitGroup
+	var cancelled, finished atomic.Int64
+	for i := range 12 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 1))
+			for range 6 { // sessions, each with another server
+				c := login(t, s.primary)
+				for range 5 {
+					hit := random.IntN(2) == 0
+					c.send(pgscript.Query(fmt.Sprintf("SELECT pg_sleep(0.005), %d", i)))
+					if hit {
+						c.cancel(s.primary)
+					}
+					r := c.answer()
+					switch {
+					case r.state() == "57014" && hit:
+						cancelled.Add(1)
+					case r.err == nil && r.rows[0] == fmt.Sprintf("|%d", i):
+						finished.Add(1)
+					default:
+						t.Errorf("client %d, cancelled %v: %q %v", i, hit, r.rows, r.err)
+					}
+				}
+				c.leave()
+			}
+		})
+	}
+	wg.Wait()
+	if cancelled.Load() == 0 || finished.Load() == 0 {
+		t.Errorf("%d cancelled, %d finished: the storm was none", cancelled.Load(), finished.Load())
+	}
+}
