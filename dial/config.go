@@ -10,17 +10,24 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// Keepalive of every connection: a peer that vanished while the connection is
-// idle is found after 10 s + 3 probes of 3 s.
-const (
-	keepAliveIdle     = 10 * time.Second
-	keepAliveInterval = 3 * time.Second
-	keepAliveCount    = 3
-)
+// Keepalive is how a connection over TCP finds out that its peer has gone without
+// a word: probes while it is idle, UserTimeout while it waits for an
+// acknowledgement, which is when the kernel sends no probes.
+type Keepalive struct {
+	Enabled  bool
+	Idle     time.Duration // silence before the first probe, whole seconds
+	Interval time.Duration // between probes, whole seconds
+	Count    int           // unanswered probes that end the connection
+	// UserTimeout is TCP_USER_TIMEOUT, whole milliseconds: how long data that was
+	// sent may stay without an acknowledgement; 0 leaves it to the kernel.
+	UserTimeout time.Duration
+}
 
-// userTimeout is TCP_USER_TIMEOUT: how long data that was sent may stay without
-// an acknowledgement.
-const userTimeout = 60 * time.Second
+// DefaultKeepalive finds a peer that vanished within 10 s + 3 probes of 3 s.
+func DefaultKeepalive() Keepalive {
+	return Keepalive{Enabled: true, Idle: 10 * time.Second, Interval: 3 * time.Second, Count: 3,
+		UserTimeout: 60 * time.Second}
+}
 
 // Config says where to connect and as whom. Login does not change it, so that
 // one Config serves many logins.
@@ -43,6 +50,8 @@ type Config struct {
 	MinIterations int
 	// DialFunc opens the connection; nil means a plain net.Dialer.
 	DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+	// Keepalive is that of the connection; nil means DefaultKeepalive.
+	Keepalive *Keepalive
 	// Rand is the source of nonces; nil means crypto/rand.
 	Rand io.Reader
 }
@@ -62,24 +71,27 @@ func connect(ctx context.Context, cfg *Config) (net.Conn, error) {
 	if !ok {
 		return conn, nil
 	}
-	if err := setOptions(tcp); err != nil {
+	keepalive := DefaultKeepalive()
+	if cfg.Keepalive != nil {
+		keepalive = *cfg.Keepalive
+	}
+	if err := setOptions(tcp, keepalive); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
 }
 
-func setOptions(tcp *net.TCPConn) error {
+func setOptions(tcp *net.TCPConn, k Keepalive) error {
 	// Go's default already; said because queries are small and wait for answers.
 	if err := tcp.SetNoDelay(true); err != nil {
 		return err
 	}
-	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true,
-		Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount})
+	err := tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: k.Enabled, Idle: k.Idle, Interval: k.Interval, Count: k.Count})
 	if err != nil {
 		return err
 	}
-	return setUserTimeout(tcp)
+	return setUserTimeout(tcp, k.UserTimeout)
 }
 
 // aLongTimeAgo is a deadline that has passed on every clock.

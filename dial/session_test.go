@@ -192,26 +192,38 @@ func testDetachRefused(t *testing.T, pg *lab.Postgres) {
 }
 
 func testSocketOptions(t *testing.T, pg *lab.Postgres) {
-	conn := dialed(t, config(pg, lab.TrustUser, auth.Credential{}))
-	fd, _, err := conn.Detach()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	for _, option := range []struct {
-		name            string
-		level, id, want int
+	for _, tt := range []struct {
+		name                                        string
+		keepalive                                   *dial.Keepalive
+		enabled, idle, interval, count, userTimeout int
 	}{
-		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 10},
-		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 3},
-		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
-		{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 60000},
+		{"default", nil, 1, 10, 3, 3, 60_000},
+		{"own", &dial.Keepalive{Enabled: true, Idle: 7 * time.Second, Interval: 2 * time.Second, Count: 5,
+			UserTimeout: 1500 * time.Millisecond}, 1, 7, 2, 5, 1500},
+		{"off", &dial.Keepalive{Idle: 7 * time.Second, Interval: 2 * time.Second, Count: 5}, 0, 7, 2, 5, 0},
 	} {
-		if got, err := unix.GetsockoptInt(fd, option.level, option.id); err != nil || got != option.want {
-			t.Errorf("%s = %d, %v, want %d", option.name, got, err, option.want)
+		cfg := config(pg, lab.TrustUser, auth.Credential{})
+		cfg.Keepalive = tt.keepalive
+		fd, _, err := dialed(t, cfg).Detach()
+		if err != nil {
+			t.Fatal(err)
 		}
+		for _, option := range []struct {
+			name            string
+			level, id, want int
+		}{
+			{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, tt.enabled},
+			{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.idle},
+			{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.interval},
+			{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, tt.count},
+			{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, tt.userTimeout},
+		} {
+			if got, err := unix.GetsockoptInt(fd, option.level, option.id); err != nil || got != option.want {
+				t.Errorf("%s: %s = %d, %v, want %d", tt.name, option.name, got, err, option.want)
+			}
+		}
+		unix.Close(fd)
 	}
 }
 

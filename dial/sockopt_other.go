@@ -2,10 +2,13 @@
 
 package dial
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // setUserTimeout does nothing: the option is Linux's.
-func setUserTimeout(*net.TCPConn) error { return nil }
+func setUserTimeout(*net.TCPConn, time.Duration) error { return nil }
 
 // duplicate is for the event loops, which are Linux only.
 func duplicate(net.Conn) (int, error) { return -1, errNoSocket }

@@ -256,6 +256,7 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 		Params:     params,
 		Credential: t.credential(key.User),
 		KeyCache:   t.keys,
+		Keepalive:  t.settings.Keepalive,
 	})
 	if err == nil && role == route.Primary {
 		err = provePrimary(ctx, conn)
