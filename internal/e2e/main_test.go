@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +31,7 @@ type shared struct {
 	dir     string // of the built binary
 	cluster *lab.Cluster
 	pgvip   *process
+	open    int   // descriptors of pgvip at first, with a server connection or two
 	broken  error // of an earlier start: it would only fail again
 }
 
@@ -73,6 +76,7 @@ func sharedPgvip(t *testing.T) *process {
 	}
 	world.pgvip = p
 	p.ready(t)
+	world.open = len(descriptors(t, p.cmd.Process.Pid))
 	return p
 }
 
@@ -174,15 +178,29 @@ func (w *shared) stop() error {
 	defer w.mu.Unlock()
 	var err error
 	if w.pgvip != nil {
-		err = w.pgvip.stop()
+		err = errors.Join(w.settled(), w.pgvip.stop(), w.pgvip.keepsSecrets())
 	}
 	if w.cluster != nil {
-		if e := w.cluster.Stop(); err == nil {
-			err = e
-		}
+		err = errors.Join(err, w.cluster.Stop())
 	}
 	if w.dir != "" {
 		os.RemoveAll(w.dir)
 	}
 	return err
+}
+
+// settled waits until the shared pgvip has let go of all that the tests did to
+// it: its server connections idle out after two seconds.
+func (w *shared) settled() error {
+	for start := time.Now(); ; <-time.After(50 * time.Millisecond) {
+		entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w.pgvip.cmd.Process.Pid), "fd"))
+		switch {
+		case err != nil:
+			return err
+		case len(entries) <= w.open:
+			return nil
+		case time.Since(start) > settleLimit:
+			return fmt.Errorf("after all tests pgvip has %d descriptors, %d at first", len(entries), w.open)
+		}
+	}
 }

