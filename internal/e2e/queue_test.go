@@ -63,7 +63,8 @@ func TestCrowdIsServedInOrder(t *testing.T) {
 // judgeOrder compares the order of service with that of asking. Twenty are
 // served at a time, so that neighbours overtake each other on their way through
 // PostgreSQL, and on a busy machine one of its processes may stand still for a
-// while; but that is seldom, where a queue out of order is far off nearly always.
+// while: twenty of them share two cores. That moves some clients back by tens of
+// milliseconds; a queue out of order moves nearly all of them, and far.
 func judgeOrder(t *testing.T, numbers []int) {
 	t.Helper()
 	far := 0
@@ -75,7 +76,7 @@ func judgeOrder(t *testing.T, numbers []int) {
 			far++
 		}
 	}
-	if far > crowd/50 {
+	if far > crowd/10 {
 		t.Errorf("%d of %d clients were served out of turn", far, crowd)
 	}
 }
