@@ -66,8 +66,6 @@ type Config struct {
 
 	// ApplicationNameAddHost appends the client's address to application_name.
 	ApplicationNameAddHost bool
-	// MaxPacketSize bounds one message of a logged-in client or server, in bytes.
-	MaxPacketSize int64
 	// ListenBacklog is the listen(2) queue of each address, in connections.
 	ListenBacklog int
 	Keepalive     Keepalive

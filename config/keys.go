@@ -7,12 +7,10 @@ import (
 
 // Limits that are not ours: ports of the kernel's socket options and counters.
 const (
-	most        = 1 << 20   // clients, connections: above every RLIMIT_NOFILE in use
-	mostKeepCnt = 127       // MAX_TCP_KEEPCNT, linux/include/net/tcp.h
-	maxMessage  = 1<<31 - 1 // PgBouncer's default; the length field is an int32
-	leastPacket = 1 << 10   // a message of a login must fit
-	mostLoops   = 256       // above any sensible number of CPUs
-	mostRise    = 100       // rise and fall
+	most        = 1 << 20 // clients, connections: above every RLIMIT_NOFILE in use
+	mostKeepCnt = 127     // MAX_TCP_KEEPCNT, linux/include/net/tcp.h
+	mostLoops   = 256     // above any sensible number of CPUs
+	mostRise    = 100     // rise and fall
 )
 
 // topKeys is the file: every key at the top and, through it, every section.
@@ -44,7 +42,7 @@ func probeKeys() []setting[Probe] {
 	}, secret("password", func(p *Probe) *Secret { return &p.Password }), []setting[Probe]{
 		key("dbname", "postgres", filledText, func(p *Probe) *string { return &p.DBName }),
 		key("inter", "1s", span(tick), func(p *Probe) *time.Duration { return &p.Inter }),
-		key("fastinter", "50ms", span(tick), func(p *Probe) *time.Duration { return &p.FastInter }),
+		key("fastinter", "20ms", span(tick), func(p *Probe) *time.Duration { return &p.FastInter }),
 		key("downinter", "1s", span(tick), func(p *Probe) *time.Duration { return &p.DownInter }),
 		key("timeout", "1s", span(tick), func(p *Probe) *time.Duration { return &p.Timeout }),
 		key("rise", "1", count(1, mostRise), func(p *Probe) *int { return &p.Rise }),
@@ -96,7 +94,6 @@ func poolKeys() []setting[Config] {
 // socketKeys set up sockets, loops and the log.
 func socketKeys() []setting[Config] {
 	return []setting[Config]{
-		key("max_packet_size", "2147483647B", size(leastPacket, maxMessage), func(c *Config) *int64 { return &c.MaxPacketSize }),
 		key("listen_backlog", "4096", count(1, 65535), func(c *Config) *int { return &c.ListenBacklog }),
 		key("tcp_keepalive", "true", flag, func(c *Config) *bool { return &c.Keepalive.Enabled }),
 		key("tcp_keepidle", "10s", keepSpan, func(c *Config) *time.Duration { return &c.Keepalive.Idle }),

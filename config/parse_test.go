@@ -82,7 +82,6 @@ server_lifetime: 2h
 server_idle_timeout: 1h30m
 server_connect_timeout: 3s
 server_login_retry: 2s
-max_packet_size: 64MB
 listen_backlog: 128
 tcp_keepalive: off
 tcp_keepidle: 7s
@@ -146,7 +145,6 @@ func TestValuesArriveInTheirFields(t *testing.T) {
 		{"auth_file beside the configuration", c.AuthFile, "/etc/pgvip/users/list.txt"},
 		{"query_wait_timeout", c.QueryWaitTimeout, time.Duration(0)},
 		{"server_check_query", c.ServerCheckQuery, CheckQuery{Enabled: true, SQL: "SELECT 1"}},
-		{"max_packet_size", c.MaxPacketSize, int64(64 << 20)},
 		{"tcp_keepalive", c.Keepalive.Enabled, false},
 		{"databases.app", c.Database("app"), Database{"app_v2", 3, PoolSession, true}},
 		{"databases.plain", c.Database("plain"), Database{"plain", 7, PoolSession, false}},

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -106,36 +105,6 @@ func short(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-// sizeUnits are those of PostgreSQL's own settings: powers of 1024.
-var sizeUnits = []struct {
-	name  string
-	bytes int64
-}{{"kB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"B", 1}}
-
-// size reads a number of bytes with its unit.
-func size(least, most int64) func(string) (int64, error) {
-	return func(text string) (int64, error) {
-		if bareNumber.MatchString(text) {
-			return 0, fmt.Errorf(`must have a unit, is %s: write "%sB" or "%skB"`, text, text, text)
-		}
-		for _, u := range sizeUnits {
-			digits, ok := strings.CutSuffix(text, u.name)
-			if !ok {
-				continue
-			}
-			n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-			if err != nil {
-				break
-			}
-			if n < 0 || n > math.MaxInt64/u.bytes || n*u.bytes < least || n*u.bytes > most {
-				return 0, fmt.Errorf("must be from %dB to %dB, is %s", least, most, text)
-			}
-			return n * u.bytes, nil
-		}
-		return 0, fmt.Errorf(`must be a size like "64kB", "1MB" or "512B", is %q`, text)
-	}
 }
 
 // oneOf reads one of some words.

@@ -17,6 +17,7 @@ type Config struct {
 	FastInter time.Duration // after a fault or a change, as long as a verdict is open; default 500ms
 	Leader    time.Duration // between probes of the leader; default 1s
 	Urgent    time.Duration // between probes of a node that may become the primary; default 20ms
+	DownInter time.Duration // between probes of a node that is down; default Inter
 	Timeout   time.Duration // of a login, and of a question; default 1s
 	Rise      int           // answers until a node that was down is up; default 2
 	Fall      int           // silences until a node is down; default 3
@@ -32,6 +33,7 @@ func (c Config) withDefaults() Config {
 	set(&c.FastInter, 500*time.Millisecond)
 	set(&c.Leader, time.Second)
 	set(&c.Urgent, 20*time.Millisecond)
+	set(&c.DownInter, c.Inter)
 	set(&c.Timeout, time.Second)
 	if c.Rise <= 0 {
 		c.Rise = 2

@@ -89,8 +89,14 @@ func (n *node) Close() error {
 // simulate runs f with a monitor of one node named pg1 in simulated time.
 func simulate(t *testing.T, n *node, f func(*testing.T, *Monitor)) {
 	t.Helper()
+	simulateWith(t, Config{}, n, f)
+}
+
+func simulateWith(t *testing.T, cfg Config, n *node, f func(*testing.T, *Monitor)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMonitor(Config{Login: n.Login})
+		cfg.Login = n.Login
+		m := NewMonitor(cfg)
 		watch(m, Steady)
 		synctest.Wait()
 		f(t, m)
@@ -127,6 +133,24 @@ func TestSteadyPace(t *testing.T) {
 		after(10 * time.Second)
 		if got := n.asked(); got != 6+10 {
 			t.Errorf("%d questions in 10 s as the leader, want one at once and 9 more", got-6)
+		}
+	})
+}
+
+// TestDownPace: a node that is down has an interval of its own, until its answers
+// are counted.
+func TestDownPace(t *testing.T) {
+	n := replica()
+	n.login = syscall.ECONNREFUSED
+	simulateWith(t, Config{DownInter: 5 * time.Second, Rise: 3}, n, func(t *testing.T, m *Monitor) {
+		after(20 * time.Second)
+		if got := n.dialed(); got != 1+4 {
+			t.Errorf("%d logins in 20 s of refusals, want 5", got)
+		}
+		n.set(func(n *node) { n.login = nil })
+		after(5*time.Second + 2*500*time.Millisecond) // FastInter while a verdict is open
+		if h := m.pg1(); h.State != route.Up || n.asked() != 3 {
+			t.Errorf("%s after %d answers, want up after 3", h.State, n.asked())
 		}
 	})
 }

@@ -156,6 +156,8 @@ func (p *prober) interval() time.Duration {
 		return min(3*p.cfg.Urgent, p.cfg.Inter)
 	case open:
 		return min(p.cfg.FastInter, p.cfg.Inter)
+	case h.State == route.Down:
+		return p.cfg.DownInter
 	case p.pace == Leader || p.pace == Urgent:
 		return p.cfg.Leader
 	default:
