@@ -91,16 +91,26 @@ func TestFinishIsBounded(t *testing.T) {
 	}
 }
 
-// A peer that sends without end is read without end, but not by the handler.
+// A peer that sends without end is read without end, but not by the handler,
+// and whatever the connection stood still for.
 func TestFinishThrowsAwayWhatComes(t *testing.T) {
 	l, r := newLoop(t), &recorder{}
 	c, p := add(t, l, unixPair, r)
+	r.onData = func(c *Conn, b []byte) int {
+		c.Pause(PausePeer)
+		return len(b)
+	}
+	p.send("kept")
+	settle(t, func() bool { return c.Held() == 4 }, l)
 	c.Finish()
+	if c.held != nil {
+		t.Error("Finish holds bytes that nobody will see")
+	}
 	for range 100 {
 		p.send(string(make([]byte, 32<<10)))
 		step(l)
 	}
-	if r.calls > 0 || c.Held() > 0 {
+	if r.calls > 1 || c.Held() > 0 {
 		t.Errorf("the handler was called %d times, %d bytes are held", r.calls, c.Held())
 	}
 	if !c.Write([]byte("x")) || c.Queued() != 0 {

@@ -16,6 +16,7 @@ func (c *Conn) Move(to *Loop, then func(error)) {
 	}
 	// A turn asked for here is owed there.
 	again := c.queuedLater
+	c.paused &^= pauseRest // nobody would end it there
 	c.detach()
 	c.loop = nil
 	err := to.Post(func() {

@@ -55,11 +55,11 @@ func join(t testing.TB, l *Loop, most *int) (a, b peer, halves [2]*relay) {
 
 // narrow leaves sockets little room in the kernel, so that who writes to one
 // soon has to wait for its reader.
-func narrow(t testing.TB, fds ...int) {
+func narrow(t testing.TB, size int, fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
 		for _, buffer := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
-			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, buffer, 32<<10); err != nil {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, buffer, size); err != nil {
 				t.Fatalf("buffer size: %v", err)
 			}
 		}
@@ -75,7 +75,7 @@ func TestRelayIsBounded(t *testing.T) {
 	var in, out peer
 	var halves [2]*relay
 	on(t, l, func() { in, out, halves = join(t, l, &most) })
-	narrow(t, halves[1].own.FD(), out.fd)
+	narrow(t, 32<<10, halves[1].own.FD(), out.fd)
 	var sums [2]hash.Hash
 	var wg sync.WaitGroup
 	for i := range sums {

@@ -25,6 +25,14 @@ func (c *Conn) Rest() {
 	l.resting = append(l.resting, nap{ticket{c.slot, c.gen}, l.now.Add(restTime)})
 }
 
+// endRest ends the rest before its time.
+func (c *Conn) endRest() {
+	if c.paused&pauseRest != 0 {
+		c.paused &^= pauseRest
+		c.update()
+	}
+}
+
 // rouse reads from the connections that have rested. A transfer that rests again
 // at once never comes back to epoll in between.
 func (l *Loop) rouse() {

@@ -55,6 +55,53 @@ func TestRestingConnectionMayBeClosed(t *testing.T) {
 	}
 }
 
+// Whatever happens to a connection that rests ends its rest: what the peer said
+// before it went is read, and the end is told once.
+func TestPeerThatLeavesARestingConnection(t *testing.T) {
+	deeds := []struct {
+		name string
+		do   func(peer)
+		eofs int
+	}{
+		{"finish", peer.finish, 1},
+		{"hang up", peer.hangUp, 1},
+		{"reset", peer.reset, 0},
+	}
+	for _, kind := range kinds {
+		for _, deed := range deeds {
+			t.Run(kind.name+"/"+deed.name, func(t *testing.T) {
+				if kind.name == "unix" && deed.name == "reset" {
+					t.Skip("there is no RST between Unix sockets")
+				}
+				l, r := newLoop(t), &rester{}
+				c, p := add(t, l, kind.pair, r)
+				p.send("x")
+				settle(t, func() bool { return r.calls == 1 }, l)
+				p.send("FATAL")
+				deed.do(p)
+				settle(t, func() bool { return r.eofs > 0 || r.err != nil }, l)
+				if r.bytes != len("xFATAL") || r.eofs != deed.eofs {
+					t.Errorf("%d bytes and EOF %d times, want %d and %d", r.bytes, r.eofs, len("xFATAL"), deed.eofs)
+				}
+				c.Close()
+			})
+		}
+	}
+}
+
+// A connection that moves has rested enough: nobody would wake it there.
+func TestRestingConnectionMayMove(t *testing.T) {
+	l, to := newLoop(t), newLoop(t)
+	r := &rester{}
+	c, p := add(t, l, unixPair, r)
+	p.send("x")
+	settle(t, func() bool { return r.calls == 1 }, l)
+	c.Move(to, func(error) {})
+	p.send("y")
+	settle(t, func() bool { return r.bytes == 2 }, l, to)
+	c.Close()
+}
+
 // rester rests after each piece.
 type rester struct {
 	recorder

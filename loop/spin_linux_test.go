@@ -143,6 +143,46 @@ func TestLastWordsComeBeforeABrokenPipe(t *testing.T) {
 	}
 }
 
+// The same when the last words come while the loop is busy with somebody else,
+// who then writes to the peer that has just gone.
+func TestLastWordsThatCameMeanwhile(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			l, r := newLoop(t), &recorder{}
+			server, p := add(t, l, kind.pair, r)
+			client, cp := add(t, l, unixPair, &recorder{onData: func(*Conn, []byte) int {
+				p.send("FATAL")
+				p.hangUp()
+				for range 3 {
+					server.Write([]byte("query"))
+				}
+				return 0
+			}})
+			cp.send("query")
+			settle(t, func() bool { return r.err != nil || r.eofs > 0 }, l)
+			if string(r.got) != "FATAL" {
+				t.Errorf("heard %q before EOF %d times and Failed(%v), want FATAL", r.got, r.eofs, r.err)
+			}
+			client.Close()
+			server.Close()
+		})
+	}
+}
+
+// A peer that had finished sending and then goes altogether has broken the
+// connection: the handler, which may have been working for it, hears so.
+func TestPeerThatLeavesAfterItsEnd(t *testing.T) {
+	l, r := newLoop(t), &recorder{}
+	c, p := add(t, l, unixPair, r)
+	p.finish()
+	settle(t, func() bool { return r.eofs == 1 }, l)
+	p.hangUp()
+	settle(t, c.Closed, l)
+	if !errors.Is(r.err, syscall.ECONNRESET) || r.eofs != 1 {
+		t.Errorf("Failed(%v) and EOF %d times, want ECONNRESET and once", r.err, r.eofs)
+	}
+}
+
 // A reset while output is queued ends the connection, and what it held is given
 // back.
 func TestResetWhileQueued(t *testing.T) {

@@ -6,6 +6,9 @@ import "syscall"
 // may have said why, and the handler should hear that first.
 func (c *Conn) handle(events uint32) {
 	l, gen := c.loop, c.gen
+	if events&^eventWrite != 0 {
+		c.endRest() // the peer is leaving: no more is going to pile up
+	}
 	switch {
 	case events&^eventWrite == 0:
 	case c.paused == 0 && !c.eof:

@@ -69,6 +69,56 @@ func TestBytesAskedForComeBeforeTheEnd(t *testing.T) {
 	c.Close()
 }
 
+// A handler that takes one request at a time and asks again for the next gets
+// all of them before the end.
+func TestRequestsOneByOneComeBeforeTheEnd(t *testing.T) {
+	l, r := newLoop(t), &recorder{}
+	c, p := add(t, l, unixPair, r)
+	r.onData = func(c *Conn, b []byte) int {
+		r.got = append(r.got, b[0])
+		c.ProcessLater()
+		return len(b) - 1
+	}
+	p.send("12345")
+	p.finish()
+	settle(t, func() bool { return r.eofs == 1 }, l)
+	if string(r.got) != "12345" {
+		t.Errorf("before the end the handler got %q, want all five", r.got)
+	}
+	c.Close()
+}
+
+// A caller that goes on writing although the peer is slow gets its bytes sent in
+// order, and what has gone makes room for what comes.
+func TestQueueMakesRoom(t *testing.T) {
+	l, r := newLoop(t), &recorder{}
+	c, p := add(t, l, unixPair, r)
+	narrow(t, 4<<10, c.FD())
+	source, want := random(3), random(3)
+	most, chunk := 0, make([]byte, 1777)
+	got, model := make([]byte, 1500), make([]byte, 1500)
+	for range 2000 {
+		for c.Queued() < 40<<10 {
+			_, _ = io.ReadFull(source, chunk)
+			c.Write(chunk)
+		}
+		most = max(most, cap(c.out))
+		step(l)
+		n, err := p.Read(got)
+		_, _ = io.ReadFull(want, model[:n])
+		if err != nil || !bytes.Equal(got[:n], model[:n]) {
+			t.Fatalf("the peer read something else than was sent, or %v", err)
+		}
+	}
+	if r.drained > 0 {
+		t.Fatal("the queue was empty at times, so nothing was tested")
+	}
+	if most > keepMax {
+		t.Errorf("a queue of 40 KB took up %d, want at most %d", most, keepMax)
+	}
+	c.Close()
+}
+
 // The bytes that Data gets stay what they are until it returns, even if it ends
 // the connection and gives others something to queue.
 func TestDataKeepsItsBytesWhateverItDoes(t *testing.T) {
