@@ -53,9 +53,11 @@ type Waiter struct {
 	next     *Waiter
 }
 
-// Preparing reports that the borrower has got as far as a server of its own,
-// which is only being made fit for it.
-func (w *Waiter) Preparing() bool { return w.server != nil }
+// Preparing reports that the borrower waits for nobody else: a server of its own
+// is being made fit for it, or logged in.
+func (w *Waiter) Preparing() bool {
+	return w.server != nil || !w.pool.trouble && w.pool.queue.size <= w.pool.dialing
+}
 
 // Leave gives the place up: the borrower hears nothing more of it.
 func (w *Waiter) Leave() {

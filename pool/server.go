@@ -128,10 +128,11 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			s.passOn(b[from : at-n])
 			from = at
 			s.ours(typ, message)
-		case typ == 'E' && s.state == idle:
+		case typ == 'E' && piece == wire.Whole && (s.state == idle || s.loss == LossTold):
 			// Most often a FATAL. The end of the connection may come only after
-			// somebody has asked for a server (rule 7).
-			s.fail("error while idle")
+			// somebody has asked for a server (rule 7), or never.
+			s.passOn(b[from:at])
+			s.fail("error that ends the connection")
 		}
 		if s.state == closed {
 			return 0

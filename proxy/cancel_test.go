@@ -19,9 +19,7 @@ func TestCancelRunning(t *testing.T) {
 	c := login(t, s.primary)
 	for _, sql := range []string{"SELECT pg_sleep(600)", "BEGIN; SELECT pg_sleep(600)"} {
 		c.send(pgscript.Query(sql))
-		eventually(t, "it runs", func() bool {
-			return pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'") == "1"
-		})
+		pg.sleeping(t, 1)
 		c.cancel(s.primary)
 		if r := c.answer(); r.state() != "57014" || r.err.Message != "canceling statement due to user request" {
 			t.Errorf("%s: %+v", sql, r)
@@ -71,7 +69,9 @@ func TestCancelWaiting(t *testing.T) {
 				t.Fatalf("got %+v, want 57014", r)
 			}
 			holder.leave()
-			s.proxy.SetTable(table(node("n1", pg.Addr)))
+			if test.parked {
+				s.proxy.SetTable(table(node("n1", pg.Addr)))
+			}
 			if r := c.answer(); r.err != nil || r.rows[0] != "42" {
 				t.Errorf("behind the cancelled request: %+v", r)
 			}

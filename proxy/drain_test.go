@@ -69,6 +69,7 @@ func TestShutdownWaitsForTransactions(t *testing.T) {
 		}
 		<-done
 		cancel()
+		s.stop()
 	}
 }
 

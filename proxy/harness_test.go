@@ -104,6 +104,7 @@ func newSite(t testing.TB, p plan) *site {
 		s.stop()
 		s.check()
 		before.compare(t)
+		world.deserted(t)
 	})
 	return s
 }

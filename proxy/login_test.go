@@ -351,7 +351,7 @@ func TestMaxClientConn(t *testing.T) {
 		t.Errorf("third client: %v, want 53300 naming max_client_conn", err)
 	}
 	first.send(pgscript.Query("SELECT pg_sleep(60)"))
-	eventually(t, "the query runs", func() bool { return s.phases()[bound] == 1 })
+	postgres(t, 0).sleeping(t, 1)
 	first.cancel(s.primary)
 	if r := first.answer(); r.state() != "57014" {
 		t.Errorf("cancelled at the limit: %+v", r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +75,18 @@ func postgres(t testing.TB, n int) *database {
 	return world.servers[n]
 }
 
+// deserted waits until no server has a client any more.
+func (w *shared) deserted(t testing.TB) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, d := range w.servers {
+		if d != nil {
+			eventually(t, "all backends end", func() bool { return d.backends(t) == "0" })
+		}
+	}
+}
+
 func startDatabase() (*database, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -100,6 +113,19 @@ func (d *database) superuser(ctx context.Context) (*dial.Conn, error) {
 	return dial.Login(ctx, &dial.Config{Network: "tcp", Address: d.Addr, User: lab.Superuser, Database: lab.AppDatabase})
 }
 
+// reconnect replaces the superuser's connection, which a crash has ended.
+func (d *database) reconnect(t testing.TB) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.monitor.Close()
+	eventually(t, "PostgreSQL is back", func() bool {
+		conn, err := d.superuser(t.Context())
+		d.monitor = conn
+		return err == nil
+	})
+}
+
 // ask runs SQL as the superuser and returns the first value of the answer.
 func (d *database) ask(t testing.TB, sql string) string {
 	t.Helper()
@@ -115,6 +141,15 @@ func (d *database) ask(t testing.TB, sql string) string {
 		return ""
 	}
 	return rows[0][0].Text
+}
+
+// sleeping waits until n sessions are inside pg_sleep: a cancel request that
+// comes before its query cancels nothing.
+func (d *database) sleeping(t testing.TB, n int) {
+	t.Helper()
+	eventually(t, "queries run", func() bool {
+		return d.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'") == strconv.Itoa(n)
+	})
 }
 
 // backends counts the sessions other than the superuser's.

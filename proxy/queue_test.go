@@ -112,6 +112,7 @@ func TestLeavingTheQueueUnread(t *testing.T) {
 		eventually(t, "it waits", func() bool { return s.phases()[queued] == 1 && s.memory() >= 64<<10 })
 		departures[how](c)
 		eventually(t, how+" is noticed", func() bool { return s.proxy.Clients() == 1 })
+		s.stop()
 	}
 }
 

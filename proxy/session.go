@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"sync/atomic"
 	"time"
 
@@ -169,11 +170,14 @@ func (s *session) note(typ byte, message []byte) {
 	}
 }
 
-// beginsCommit looks at the first letter of a statement only: a false alarm
-// makes an error message more careful, nothing else.
+// beginsCommit looks at the first letter of a statement, and whether it is the
+// only one: a false alarm makes an error message more careful, nothing else.
 func beginsCommit(body []byte, typ byte) bool {
-	if typ == 'P' {
-		return true // the text stands behind a name; a false alarm does no harm
+	if typ == 'P' || len(body) == 0 || body[len(body)-1] != 0 {
+		return true // the text stands behind a name, or we do not see all of it
+	}
+	if i := bytes.IndexByte(body, ';'); i >= 0 && i < len(body)-2 {
+		return true
 	}
 	for _, c := range body {
 		switch c {

@@ -94,6 +94,7 @@ func TestResetBetweenSessions(t *testing.T) {
 func TestLeavingClients(t *testing.T) {
 	pg := postgres(t, 0)
 	s := newSite(t, plan{})
+	pg.ask(t, "TRUNCATE things")
 	insert := func(note string) []byte { return pgscript.Query("INSERT INTO things (note) VALUES ('" + note + "')") }
 	parse := func(sql string) []byte { return pgscript.Message('P', append(pgscript.Strings("", sql), 0, 0)) }
 	bindExecute := slices.Concat(pgscript.Message('B', append(pgscript.Strings("", ""), int16s(0, 0, 0)...)),
@@ -132,7 +133,7 @@ func TestLeavingClients(t *testing.T) {
 // TestHalfClose: who shuts the sending side still gets the replies to what it
 // sent (rule 7), and then the end.
 func TestHalfClose(t *testing.T) {
-	s := newSite(t, plan{})
+	s := newSite(t, plan{pool: poolSize(3)}) // the last two may still be on their way back
 	parse := pgscript.Message('P', append(pgscript.Strings("", "SELECT 1"), 0, 0))
 	for _, test := range []struct {
 		name  string
@@ -294,6 +295,7 @@ func TestServerLimits(t *testing.T) {
 	if a, b := pid(once), pid(once); a == b {
 		t.Error("server_lifetime 0: a server was lent twice")
 	}
+	once.stop()
 	for name, limit := range map[string]func(*pool.Settings){
 		"server_lifetime":     func(set *pool.Settings) { set.ServerLifetime = 30 * time.Millisecond },
 		"server_idle_timeout": func(set *pool.Settings) { set.ServerIdleTimeout = 30 * time.Millisecond },
@@ -309,6 +311,7 @@ func TestServerLimits(t *testing.T) {
 			return postgres(t, 0).ask(t,
 				"SELECT count(*) FROM pg_stat_activity WHERE pid = "+strings.TrimSuffix(held, "|")) == "0"
 		})
+		s.stop()
 	}
 }
 
@@ -333,5 +336,6 @@ func TestServerKilledWhileIdle(t *testing.T) {
 			}
 			next.leave()
 		}
+		s.stop()
 	}
 }
