@@ -131,6 +131,9 @@ func (e *Etcd) session(ctx context.Context) error {
 	endpoint := e.cfg.Endpoints[e.endpoint]
 	e.count(func(s *Stats) { s.Connects++; s.Endpoint = endpoint })
 	client, err := e.client(ctx, endpoint)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no connection within %v: %w", readTimeout, err)
+	}
 	if err != nil {
 		return fmt.Errorf("etcd %s: %w", endpoint, err)
 	}

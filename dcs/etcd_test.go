@@ -133,6 +133,9 @@ func TestEtcdDownAtStart(t *testing.T) {
 	if !down.At.IsZero() || f.etcd.Stats().LastErr == "" {
 		t.Errorf("no news yet, but At %v, stats %+v", down.At, f.etcd.Stats())
 	}
+	if !strings.Contains(down.Err.Error(), "no connection within 1s") {
+		t.Errorf("error %q, want it to say that there is no connection", down.Err)
+	}
 	s.background(func() {
 		s.start()
 		s.put("leader", "pg1")
@@ -155,7 +158,9 @@ func TestEtcdRotates(t *testing.T) {
 	}
 	frozen.freeze()
 	began := time.Now()
-	f.wait("trouble", 5*time.Second, failed)
+	if silent := f.wait("trouble", 5*time.Second, failed); !strings.Contains(silent.Err.Error(), "no answer within 1s") {
+		t.Errorf("error %q, want it to say that there is no answer", silent.Err)
+	}
 	f.wait("the other", 2*time.Second, good("pg1"))
 	if got := f.etcd.Stats().Endpoint; got != other.addr() {
 		t.Errorf("endpoint %s, want %s", got, other.addr())

@@ -2,10 +2,12 @@ package dcs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/connectivity"
 )
 
 // read is one linearizable read of the prefix.
@@ -24,7 +26,7 @@ func (e *Etcd) read(ctx context.Context, client *clientv3.Client) read {
 	r := read{at: time.Now()}
 	resp, err := client.Get(ctx, e.prefix, clientv3.WithPrefix())
 	if err != nil {
-		r.err = fmt.Errorf("read %s: %w", e.prefix, err)
+		r.err = fmt.Errorf("read %s: %w", e.prefix, unanswered(client, err))
 		return r
 	}
 	r.cluster, r.revision = resp.Header.ClusterId, resp.Header.Revision
@@ -33,6 +35,19 @@ func (e *Etcd) read(ctx context.Context, client *clientv3.Client) read {
 		r.kvs[i] = KV{Key: string(kv.Key), Value: kv.Value, ModRevision: kv.ModRevision}
 	}
 	return r
+}
+
+// unanswered says in a time-out, which is all that the client tells, whether
+// there was anybody to ask.
+func unanswered(client *clientv3.Client, err error) error {
+	switch {
+	case !errors.Is(err, context.DeadlineExceeded):
+		return err
+	case client.ActiveConnection().GetState() == connectivity.Ready:
+		return fmt.Errorf("no answer within %v: %w", readTimeout, err)
+	default:
+		return fmt.Errorf("no connection within %v: %w", readTimeout, err)
+	}
 }
 
 // readLoop reads each readEvery until ctx ends, and closes reads.

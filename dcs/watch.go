@@ -46,7 +46,8 @@ func (e *Etcd) watch(ctx context.Context, cancel func(), client *clientv3.Client
 	watch := client.Watch(clientv3.WithRequireLeader(ctx), e.prefix, clientv3.WithPrefix(),
 		clientv3.WithRev(e.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
 	if !late.Stop() {
-		return nil, fmt.Errorf("etcd %s: watch: %w", e.cfg.Endpoints[e.endpoint], context.DeadlineExceeded)
+		return nil, fmt.Errorf("etcd %s: watch: no answer within %v: %w", e.cfg.Endpoints[e.endpoint], readTimeout,
+			context.DeadlineExceeded)
 	}
 	return watch, nil
 }

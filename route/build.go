@@ -199,7 +199,7 @@ func (b *builder) placePrimary() {
 func (b *builder) noteAlarms() {
 	for name, h := range b.in.Health {
 		if h.CheckError {
-			b.alarm("probe of " + name + ": " + h.Err)
+			b.alarm(name + ": " + h.Err)
 		}
 	}
 	slices.Sort(b.alarms)

@@ -47,7 +47,7 @@ func (k EventKind) String() string {
 	case AlarmCleared:
 		return "alarm cleared"
 	case FreshnessMoved:
-		return "freshness"
+		return "news from etcd"
 	default:
 		panic(fmt.Sprintf("BUG: route.EventKind(%d)", int(k)))
 	}

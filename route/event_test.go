@@ -62,7 +62,7 @@ func TestAlarms(t *testing.T) {
 	h.CheckError, h.Err = true, "too many clients"
 	w.health["pg2"] = h
 	w.build()
-	if want := []string{"probe of pg2: too many clients"}; !slices.Equal(w.table.Alarms, want) {
+	if want := []string{"pg2: too many clients"}; !slices.Equal(w.table.Alarms, want) {
 		t.Errorf("alarms %q, want %q", w.table.Alarms, want)
 	}
 	w.answer("pg2", false, 0)
