@@ -58,9 +58,9 @@ func (s *session) move(p *pool.Pool) {
 	if s.phase != moving {
 		return // it has ended meanwhile
 	}
-	from := s.conn.Loop()
+	from, to := s.home.Load(), &stay{p.Loop()}
 	s.conn.Move(p.Loop(), func(err error) {
-		s.home.Store(p.Loop())
+		s.home.Store(to)
 		if err != nil {
 			s.end(causeClientLost, nil)
 			return
@@ -68,8 +68,8 @@ func (s *session) move(p *pool.Pool) {
 		s.seek()
 	})
 	// Only now: who reads the new home posts behind the arrival. If that has
-	// happened already, home is the new loop, or even a later one.
-	s.home.CompareAndSwap(from, p.Loop())
+	// happened already, home is the new one, or even a later one.
+	s.home.CompareAndSwap(from, to)
 }
 
 // rest goes back to having neither request nor server, and on to the next

@@ -169,7 +169,7 @@ func (s *site) phases() map[phase]int {
 	counts := make(map[phase]int)
 	s.onLoops(func(l *loop.Loop) {
 		for _, c := range s.proxy.sessions.all() {
-			if c.home.Load() == l {
+			if c.home.Load().loop == l {
 				counts[c.phase]++
 			}
 		}
@@ -182,7 +182,7 @@ func (s *site) queuedFor() int {
 	n := 0
 	s.onLoops(func(l *loop.Loop) {
 		for _, c := range s.proxy.sessions.all() {
-			if c.home.Load() == l && c.conn.Queued() > 0 {
+			if c.home.Load().loop == l && c.conn.Queued() > 0 {
 				n++
 			}
 		}
@@ -195,7 +195,7 @@ func (s *site) memory() int {
 	n := 0
 	s.onLoops(func(l *loop.Loop) {
 		for _, c := range s.proxy.sessions.all() {
-			if c.home.Load() == l {
+			if c.home.Load().loop == l {
 				n += c.conn.Queued() + c.conn.Held()
 			}
 		}

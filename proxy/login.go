@@ -144,7 +144,7 @@ func (a *attempt) begin(s *session) error {
 	if s.node != nil {
 		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
 	}
-	s.home.Store(home)
+	s.home.Store(&p.shards[home].stay)
 	s.secret = randomSecret()
 	p.sessions.add(s) // from now on it can be found, and must have a home
 

@@ -87,7 +87,7 @@ func New(o Options) *Proxy {
 	p.sessions.byID = make(map[uint32]*session)
 	p.welcomes.known = make(map[string]*identity)
 	for _, l := range o.Loops {
-		p.shards[l] = &shard{proxy: p, loop: l}
+		p.shards[l] = &shard{proxy: p, loop: l, stay: stay{l}}
 	}
 	p.table.Store(&route.Table{Reason: "starting"})
 	return p

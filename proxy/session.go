@@ -37,8 +37,8 @@ type session struct {
 	secret  uint32
 	role    route.Role
 
-	// Atomic: the loop it belongs to, for those who come from elsewhere.
-	home atomic.Pointer[loop.Loop]
+	// Atomic: where it is, for those who come from elsewhere.
+	home atomic.Pointer[stay]
 
 	// Owned by the loop.
 	conn      loop.Conn
@@ -69,10 +69,14 @@ func (s *session) start(l *loop.Loop, fd int, unread []byte) {
 	}
 }
 
+// stay is a session's time on one loop. Each move begins another one, so that a
+// session that has come back can be told from one that has not left yet.
+type stay struct{ loop *loop.Loop }
+
 // post runs f on the session's loop, wherever it is by then.
 func (s *session) post(f func()) {
 	home := s.home.Load()
-	home.Post(func() {
+	home.loop.Post(func() {
 		if now := s.home.Load(); now != home {
 			s.post(f)
 			return

@@ -13,6 +13,7 @@ import (
 type shard struct {
 	proxy *Proxy
 	loop  *loop.Loop
+	stay  stay // of those who have not moved
 
 	parked []parking // first come, first served
 	timer  *loop.Timer
