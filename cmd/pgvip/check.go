@@ -21,7 +21,7 @@ type verdict struct {
 	Warnings []string `json:"warnings"`
 
 	config *config.Config // nil with faults in the configuration
-	users  int            // in the user list
+	users  int            // in the user list; -1 when it could not be read
 }
 
 func checkCommand() *cobra.Command {
@@ -66,20 +66,29 @@ func check(path string) *verdict {
 // checkUsers reads the user list. A list that this user may not read is only a
 // warning: check is often run by somebody else than pgvip is.
 func (v *verdict) checkUsers(c *config.Config) {
+	v.users = -1
 	users, err := readUserList(c)
 	var faults config.Faults
 	switch {
 	case err == nil:
 		v.users = users.Len()
 		if v.users == 0 && c.AuthType != config.AuthTrust {
-			v.Warnings = append(v.Warnings, "auth_file: "+c.AuthFile+" has no user, so nobody can log in")
+			v.warn("auth_file: " + c.AuthFile + " has no user, so nobody can log in")
 		}
+		v.warn(descriptorWarning(c, v.users, descriptorLimit()))
 	case errors.Is(err, fs.ErrPermission):
-		v.Warnings = append(v.Warnings, err.Error())
+		v.warn(err.Error())
 	case errors.As(err, &faults):
 		v.Faults = append(v.Faults, faults...)
 	default:
 		v.Faults = append(v.Faults, config.Fault{File: v.File, Text: err.Error()})
+	}
+}
+
+// warn notes a warning, if there is one.
+func (v *verdict) warn(text string) {
+	if text != "" {
+		v.Warnings = append(v.Warnings, text)
 	}
 }
 
@@ -114,7 +123,11 @@ func (v *verdict) summary() [][2]string {
 		lines = append(lines, [2]string{"sockets", c.Listen.UnixSocketDir})
 	}
 	users := c.AuthType.String()
-	if c.AuthFile != "" {
+	switch {
+	case c.AuthFile == "":
+	case v.users < 0:
+		users += ", those in " + c.AuthFile
+	default:
 		users += fmt.Sprintf(", %d in %s", v.users, c.AuthFile)
 	}
 	return append(lines,

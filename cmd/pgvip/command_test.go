@@ -15,11 +15,13 @@ import (
 	"github.com/pgvip/pgvip/config"
 )
 
-// good is a configuration without a fault, next to an empty users.txt.
+// good is a configuration without a fault, next to a users.txt with one user. It
+// is small, so that it warns on no machine of too few descriptors.
 const good = `scope: demo
 etcd:
   hosts: [127.0.0.1:2379]
 auth_file: users.txt
+max_client_conn: 100
 probe:
   user: pgvip
 `

@@ -29,7 +29,7 @@ type control struct {
 	table    *route.Table // last built; what was published may be an equal one
 	shown    *route.Table // last published
 	faults   map[string]string
-	lastErr  string
+	told     map[string]bool // errors logged since the last news; nil while there is news
 	sayReady sync.Once
 
 	mu     sync.Mutex
@@ -118,15 +118,12 @@ func untilOlder(age time.Duration) time.Duration {
 // take notes a snapshot, and logs what is wrong with it, once per change.
 func (c *control) take(s dcs.Snapshot) {
 	if s.Err != nil {
-		if c.lastErr != s.Err.Error() {
-			c.log.Warn("no news from etcd", zap.Error(s.Err), zap.Duration("age", age(c.snap.At)))
-		}
-		c.lastErr = s.Err.Error()
+		c.tellTrouble(s.Err)
 		return
 	}
-	if c.lastErr != "" {
+	if c.told != nil {
 		c.log.Info("news from etcd again", zap.Int64("revision", s.Topology.Revision))
-		c.lastErr = ""
+		c.told = nil
 	}
 	faults := make(map[string]string, len(s.Faults))
 	for _, f := range s.Faults {
@@ -139,12 +136,22 @@ func (c *control) take(s dcs.Snapshot) {
 	c.snap = s
 }
 
-// age is the time since at, zero when there was none.
-func age(at time.Time) time.Duration {
-	if at.IsZero() {
-		return 0
+// tellTrouble logs an error of the source, and what it means for clients. While
+// the members of etcd are tried in turn, each one's error comes again and again:
+// it is logged once.
+func (c *control) tellTrouble(err error) {
+	if c.told[err.Error()] {
+		return
 	}
-	return time.Since(at)
+	if c.told == nil {
+		c.told = make(map[string]bool)
+	}
+	c.told[err.Error()] = true
+	if c.snap.At.IsZero() {
+		c.log.Warn("no news from etcd yet: clients wait", zap.Error(err))
+		return
+	}
+	c.log.Warn("no news from etcd: the routes stay as they are", zap.Error(err), zap.Duration("age", time.Since(c.snap.At)))
 }
 
 // decide builds the next table, publishes it when it says anything new, and

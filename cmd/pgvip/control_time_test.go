@@ -17,6 +17,7 @@ import (
 	"github.com/pgvip/pgvip/dcs"
 	"github.com/pgvip/pgvip/health"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // script is a source that says what a test tells it to.
@@ -39,6 +40,7 @@ func (script) Stats() dcs.Stats { return dcs.Stats{} }
 type servers struct {
 	mu       sync.Mutex
 	recovery map[string]string // by address
+	refusal  error             // of every login; nil lets them in
 }
 
 func (s *servers) set(addr, recovery string) {
@@ -48,7 +50,9 @@ func (s *servers) set(addr, recovery string) {
 }
 
 func (s *servers) login(_ context.Context, addr string) (health.Conn, error) {
-	return serverConn{s, addr}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return serverConn{s, addr}, s.refusal
 }
 
 type serverConn struct {
@@ -93,7 +97,7 @@ func play(t *testing.T, f func(*testing.T, *stage)) {
 				},
 			},
 		}
-		s.control = newControl(s.script, health.NewMonitor(health.Config{Login: s.servers.login}), s.tables.publish, zap.New(core))
+		s.control = newControl(s.script, health.NewMonitor(health.Config{Login: advised(s.servers.login)}), s.tables.publish, zap.New(core))
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { s.control.Run(ctx) })
@@ -168,7 +172,9 @@ func TestControlAges(t *testing.T) {
 			age   time.Duration
 			grade string
 		}{{1999 * time.Millisecond, "FRESH"}, {2 * time.Second, "STALE"}, {10 * time.Second, "STALE"}, {10*time.Second + 1, "BLIND"}} {
-			s.script <- dcs.Snapshot{Topology: s.topo, At: at, Err: errors.New("no quorum")}
+			// Two members of etcd, tried in turn.
+			s.script <- dcs.Snapshot{Topology: s.topo, At: at, Err: errors.New("one: no quorum")}
+			s.script <- dcs.Snapshot{Topology: s.topo, At: at, Err: errors.New("two: no connection")}
 			time.Sleep(time.Until(at.Add(row.age)))
 			synctest.Wait()
 			if !strings.Contains(s.tables.last(), "epoch 1, primary pg1") || !strings.Contains(s.tables.last(), row.grade) {
@@ -179,8 +185,28 @@ func TestControlAges(t *testing.T) {
 		if !strings.Contains(s.tables.last(), "FRESH") {
 			t.Errorf("news again: %s", s.tables.last())
 		}
-		if lost, found := s.logs.FilterMessage("no news from etcd").Len(), s.logs.FilterMessage("news from etcd again").Len(); lost != 1 || found != 1 {
-			t.Errorf("trouble logged %d times, its end %d times, want once each", lost, found)
+		if lost, found := s.logs.FilterMessage("no news from etcd: the routes stay as they are").Len(), s.logs.FilterMessage("news from etcd again").Len(); lost != 2 || found != 1 {
+			t.Errorf("trouble of two members logged %d times, its end %d times, want twice and once", lost, found)
+		}
+	})
+}
+
+// TestControlTellsWhyNoProbeGetsIn: once for each node, with the key to look at,
+// however often the node says it.
+func TestControlTellsWhyNoProbeGetsIn(t *testing.T) {
+	play(t, func(t *testing.T, s *stage) {
+		s.servers.refusal = wire.Fatal(wire.CodeInvalidPassword, `password authentication failed for user "pgvip"`, "")
+		s.news()
+		s.pass(time.Minute)
+		alarms := s.logs.FilterMessage("alarm").All()
+		if len(alarms) != 2 {
+			t.Fatalf("%d alarms in a minute, want one for each of two nodes", len(alarms))
+		}
+		reason, _ := alarms[0].ContextMap()["reason"].(string)
+		for _, want := range []string{": probe login: ", "password authentication failed", "28P01", "check probe.user, probe.password"} {
+			if !strings.Contains(reason, want) {
+				t.Errorf("reason %q lacks %q", reason, want)
+			}
 		}
 	})
 }

@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 
 	"go.uber.org/zap"
@@ -121,27 +120,13 @@ func (n *node) stop(ctx context.Context) {
 	n.running.Wait()
 }
 
-func (n *node) listen() error {
-	for _, to := range []struct {
-		addresses []config.Address
-		listeners *[]net.Listener
-	}{{n.config.Listen.Primary, &n.primary}, {n.config.Listen.Replicas, &n.replicas}} {
-		for i, a := range to.addresses {
-			l, err := net.Listen("tcp", a.String())
-			if err != nil {
-				return listenError(a.String(), err)
-			}
-			*to.listeners = append(*to.listeners, l)
-			if dir := n.config.Listen.UnixSocketDir; dir != "" && i == 0 {
-				path := filepath.Join(dir, ".s.PGSQL."+strconv.Itoa(a.Port))
-				if l, err = listenUnix(path); err != nil {
-					return listenError(path, err)
-				}
-				*to.listeners = append(*to.listeners, l)
-			}
-		}
+func (n *node) listen() (err error) {
+	l := &n.config.Listen
+	if n.primary, err = listenAll(n.config, l.Primary); err != nil {
+		return err
 	}
-	return nil
+	n.replicas, err = listenAll(n.config, l.Replicas)
+	return err
 }
 
 func (n *node) closeListeners() {
@@ -161,15 +146,23 @@ func etcdConfig(c *config.Config) dcs.EtcdConfig {
 	return e
 }
 
+// serverKeepalive is that of connections to PostgreSQL.
+func serverKeepalive(c *config.Config) *dial.Keepalive {
+	k := dial.Keepalive(c.Keepalive)
+	return &k
+}
+
 func healthConfig(c *config.Config) health.Config {
 	p := &c.Probe
 	return health.Config{
-		Login: health.PostgreSQL(dial.Config{
+		Login: advised(health.PostgreSQL(dial.Config{
 			User: p.User, Database: p.DBName,
 			Credential: auth.Credential{Password: p.Password.Reveal()},
 			KeyCache:   auth.NewKeyCache(16),
-		}),
-		Inter: p.Inter, FastInter: p.FastInter, Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
+			Keepalive:  serverKeepalive(c),
+		})),
+		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
+		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
 	}
 }
 
@@ -202,10 +195,15 @@ func poolSettings(c *config.Config) pool.Settings {
 		ServerLoginRetry:     c.ServerLoginRetry,
 		QueryWaitTimeout:     c.QueryWaitTimeout,
 		CancelWaitTimeout:    pool.DefaultCancelWait,
+		Keepalive:            serverKeepalive(c),
 		Databases:            make(map[string]pool.Database, len(c.Databases)),
 	}
 	for name, d := range c.Databases {
-		s.Databases[name] = pool.Database{Name: d.DBName, PoolSize: d.PoolSize}
+		size := d.PoolSize
+		if size == 0 {
+			size = math.MaxInt // 0 would mean DefaultPoolSize to the pool, no limit to the file
+		}
+		s.Databases[name] = pool.Database{Name: d.DBName, PoolSize: size}
 	}
 	return s
 }
