@@ -73,8 +73,13 @@ func TestFinishIsBounded(t *testing.T) {
 			state.enter(t, l, c, r, p)
 			c.Finish()
 			step(l)
+			finished := state.name == "half-closed" || state.name == "paused and told"
+			if c.Closed() != finished {
+				t.Errorf("closed %t, its peer had finished: %t", c.Closed(), finished)
+			}
 			if c.Closed() {
-				return // its peer had finished already
+				over(t, l)
+				return
 			}
 			l.now = began.Add(lingerTime - time.Millisecond)
 			l.timers.fire(l.now)

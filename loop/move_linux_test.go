@@ -208,10 +208,11 @@ func TestMoveOfAPeerThatLeft(t *testing.T) {
 	settle(t, func() bool { return r.eofs == 1 }, from)
 	c.Move(to, func(error) {})
 	quiet(t, to)
-	c.Resume(PausePeer)
-	settle(t, func() bool { return r.eofs == 2 }, to)
-	if string(r.got) != "x" {
-		t.Errorf("got %q, want x", r.got)
+	c.Move(from, func(error) { c.Resume(PausePeer) })
+	step(to)
+	settle(t, func() bool { return r.eofs == 2 }, from)
+	if string(r.got) != "x" || r.err != nil {
+		t.Errorf("got %q and Failed(%v), want x", r.got, r.err)
 	}
 	c.Close()
 }

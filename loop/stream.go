@@ -68,12 +68,7 @@ func (c *Conn) read() {
 // finished handles the end of what the peer sends, all of which has been read.
 func (c *Conn) finished() {
 	if c.queuedLater && len(c.held) > 0 {
-		l, gen := c.loop, c.gen
-		c.queuedLater = false
-		c.deliver(c.held)
-		if !c.belongs(l, gen) || c.paused != 0 || c.queuedLater {
-			return // the end is still there when these bytes have been taken
-		}
+		return // these bytes come first, later in this turn; the end stays
 	}
 	c.eof = true
 	c.update()
@@ -102,9 +97,7 @@ func (c *Conn) deliver(b []byte) {
 	} else {
 		c.held = l.bufs.hold(buf, b[len(b)-keep:])
 	}
-	if c.gen == gen {
-		c.busy = false
-	}
+	c.busy = false
 	if c.paused&PauseFull != 0 && keep < keepMax {
 		c.Resume(PauseFull)
 	}
@@ -163,9 +156,6 @@ func (c *Conn) queue(b []byte) {
 
 // flush sends what was queued.
 func (c *Conn) flush() {
-	if len(c.out) == 0 {
-		return
-	}
 	n, errno := rawWrite(int(c.fd), c.out[c.outAt:])
 	if errno == syscall.EAGAIN || errno == syscall.EINTR {
 		return

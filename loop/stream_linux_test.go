@@ -79,11 +79,19 @@ func TestRequestsOneByOneComeBeforeTheEnd(t *testing.T) {
 		c.ProcessLater()
 		return len(b) - 1
 	}
+	var atEOF string
+	r.onEOF = func(*Conn) { atEOF = string(r.got) }
 	p.send("12345")
 	p.finish()
-	settle(t, func() bool { return r.eofs == 1 }, l)
-	if string(r.got) != "12345" {
-		t.Errorf("before the end the handler got %q, want all five", r.got)
+	for turn := 1; r.eofs == 0; turn++ {
+		before := r.calls
+		step(l)
+		if got := r.calls - before; got > 2 {
+			t.Fatalf("turn %d served the connection %d times, want once for the socket and once more", turn, got)
+		}
+	}
+	if atEOF != "12345" {
+		t.Errorf("before the end the handler got %q, want all five", atEOF)
 	}
 	c.Close()
 }
@@ -194,6 +202,87 @@ func TestDrainedMayEndOrMoveTheConnection(t *testing.T) {
 			quiet(t, l)
 			c.Close()
 		})
+	}
+}
+
+// So may EOF, while there is room again for what is queued.
+func TestEOFMayMoveTheConnection(t *testing.T) {
+	l, other := newLoop(t), newLoop(t)
+	r := &recorder{onEOF: func(c *Conn) { c.Move(other, func(error) {}) }}
+	c, p := add(t, l, unixPair, r)
+	n := fill(c)
+	if _, err := io.CopyN(io.Discard, p, int64(n-c.Queued())); err != nil {
+		t.Fatal(err)
+	}
+	p.finish()
+	settle(t, func() bool { return r.eofs == 1 }, l)
+	if r.drained > 0 || c.Loop() != nil {
+		t.Fatal("the old loop went on with the connection")
+	}
+	settle(t, func() bool { return r.drained == 1 }, other)
+	c.Close()
+}
+
+// A paused handler gets no more in the same turn, however much there is.
+func TestPauseEndsReadingAtOnce(t *testing.T) {
+	l, r := newLoop(t), &recorder{}
+	c, p := add(t, l, unixPair, r)
+	r.onData = func(c *Conn, _ []byte) int {
+		c.Pause(PausePeer)
+		return 0
+	}
+	p.send(string(make([]byte, 2*readSize)))
+	step(l)
+	if r.calls != 1 {
+		t.Errorf("Data was called %d times, want once", r.calls)
+	}
+	c.Close()
+}
+
+func TestAddOfAnOpenConnectionPanics(t *testing.T) {
+	l := newLoop(t)
+	c, _ := add(t, l, unixPair, &recorder{})
+	defer func() {
+		if recover() == nil {
+			t.Error("the connection was added twice")
+		}
+		c.Close()
+	}()
+	_ = l.Add(c, c.FD(), ClassClient, &recorder{}, nil)
+}
+
+func TestMoveInsideDataPanics(t *testing.T) {
+	l := newLoop(t)
+	c, p := add(t, l, unixPair, &recorder{onData: func(c *Conn, _ []byte) int {
+		defer func() {
+			if recover() == nil {
+				t.Error("the connection moved without the bytes that Data has")
+			}
+		}()
+		c.Move(l, func(error) {})
+		return 0
+	}})
+	p.send("x")
+	step(l)
+	c.Close()
+}
+
+// Who takes over from a handler gets what comes from then on.
+func TestSetHandler(t *testing.T) {
+	l, first, second, third := newLoop(t), &recorder{}, &recorder{}, &recorder{}
+	c, p := add(t, l, unixPair, first)
+	p.send("1")
+	settle(t, func() bool { return len(first.got) > 0 }, l)
+	c.SetHandler(second)
+	p.send("2")
+	settle(t, func() bool { return len(second.got) > 0 }, l)
+	c.Finish()
+	c.SetHandler(third) // too late
+	p.send("3")
+	p.finish()
+	settle(t, c.Closed, l)
+	if string(first.got) != "1" || string(second.got) != "2" || third.calls+third.eofs > 0 {
+		t.Errorf("got %q, %q and %q, want 1, 2 and nothing", first.got, second.got, third.got)
 	}
 }
 
