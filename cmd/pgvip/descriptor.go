@@ -42,8 +42,8 @@ func descriptorsNeeded(c *config.Config, users int) uint64 {
 	return clients + min(perUser*names*usualNodes, clients) + ownDescriptors
 }
 
-// descriptorLimit gives RLIMIT_NOFILE. Go has raised the soft limit to the hard
-// one when it is read.
+// descriptorLimit gives RLIMIT_NOFILE. When it is read, Go has raised the soft
+// limit to the hard one (less one, to know its own doing again).
 func descriptorLimit() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

@@ -45,8 +45,7 @@ func listenTCP(c *config.Config, address string) (net.Listener, error) {
 		// Before the first connection: accepted sockets inherit it.
 		Control: func(_, _ string, raw syscall.RawConn) error { return setUserTimeout(raw, k.UserTimeout) },
 	}
-	// Go's default is Multipath TCP where the kernel has it. The loops, and the
-	// options set here, are tested with plain TCP.
+	// Go's default is Multipath TCP, whose sockets do not take TCP_USER_TIMEOUT.
 	lc.SetMultipathTCP(false)
 	l, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
