@@ -95,8 +95,11 @@ func step(l *Loop) bool {
 	return events > 0
 }
 
-// settle takes turns until done.
-func settle(t testing.TB, done func() bool, loops ...*Loop) {
+// settle takes turns until done. t may be a test or one try of a property.
+func settle(t interface {
+	Helper()
+	Fatal(...any)
+}, done func() bool, loops ...*Loop) {
 	t.Helper()
 	for start := time.Now(); !done(); {
 		if time.Since(start) > patience {
@@ -221,6 +224,17 @@ func (p peer) Read(b []byte) (int, error) {
 		default:
 			return n, nil
 		}
+	}
+}
+
+// fill reads until b is full, and allocates nothing.
+func (p peer) fill(b []byte) {
+	for at := 0; at < len(b); {
+		n, err := p.Read(b[at:])
+		if err != nil {
+			p.t.Fatalf("peer reads: %v", err)
+		}
+		at += n
 	}
 }
 
