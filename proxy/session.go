@@ -228,7 +228,8 @@ func (s *session) EOF(c *loop.Conn) {
 // finish ends a session whose client has sent all it had to say, once that has
 // been answered.
 func (s *session) finish() {
-	if s.server.Outstanding() && !s.server.CopyIn() {
+	// Of a message that ends too early the server waits for the rest.
+	if s.frames.Between() && s.server.Outstanding() && !s.server.CopyIn() {
 		s.leaving = true
 		s.server.Ending()
 		return

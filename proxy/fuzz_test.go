@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
+)
+
+// nullServer lets everybody in and answers each Query and Sync as if it had
+// done what was asked.
+type nullServer struct {
+	listener net.Listener
+	running  sync.WaitGroup
+}
+
+func (n *nullServer) serve() {
+	for {
+		conn, err := n.listener.Accept()
+		if err != nil {
+			return
+		}
+		n.running.Go(func() { n.session(conn) })
+	}
+}
+
+func (n *nullServer) session(conn net.Conn) {
+	defer conn.Close()
+	if _, err := conn.Read(make([]byte, 16<<10)); err != nil {
+		return
+	}
+	conn.Write(slices.Concat(pgscript.AuthOK(), pgscript.Statuses("off"), pgscript.BackendKey(1, 2), pgscript.Ready('I')))
+	var head [wire.HeaderSize]byte
+	for {
+		if _, err := io.ReadFull(conn, head[:]); err != nil {
+			return
+		}
+		length := int64(head[1])<<24 | int64(head[2])<<16 | int64(head[3])<<8 | int64(head[4])
+		if _, err := io.CopyN(io.Discard, conn, length-4); err != nil || head[0] == 'X' {
+			return
+		}
+		answers := map[byte][]byte{
+			'Q': slices.Concat(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			'F': slices.Concat(pgscript.Message('V', []byte{0xff, 0xff, 0xff, 0xff}), pgscript.Ready('I')),
+			'S': pgscript.Ready('I'), 'P': pgscript.Message('1', nil), 'B': pgscript.Message('2', nil),
+			'C': pgscript.Message('3', nil), 'D': pgscript.Message('n', nil), 'E': pgscript.Complete("SELECT 1"),
+		}
+		conn.Write(answers[head[0]])
+	}
+}
+
+// FuzzClient feeds a whole connection of a client's bytes to a proxy, split in
+// two at any place: login, session and end. Nothing panics, nothing hangs, and
+// the proxy is as empty afterwards as before.
+func FuzzClient(f *testing.F) {
+	startup := pgscript.Startup("user", "u", "database", "d")
+	for _, b := range [][]byte{
+		nil,
+		startup,
+		slices.Concat(startup, pgscript.Query("SELECT 1"), pgscript.Terminate()),
+		slices.Concat(startup, pgscript.Query("SELECT 1"), pgscript.Query("SELECT 1")),
+		slices.Concat(startup, pgscript.Message('P', []byte("\x00x\x00\x00\x00")), pgscript.Message('S', nil), pgscript.Message('H', nil)),
+		slices.Concat(startup, pgscript.Message('P', []byte("\x00x\x00\x00\x00")), pgscript.Message('H', nil)),
+		slices.Concat(startup, pgscript.Message('d', []byte("x")), pgscript.Message('c', nil), pgscript.Message('f', []byte("\x00"))),
+		slices.Concat(startup, []byte{'Q', 0, 1, 0, 0, 'x'}),
+		pgscript.Startup("user", "u", "options", "-c x=1 -e", "replication", "1", "_pq_.x", ""),
+		pgscript.Startup("user", "u", "TimeZone", "UTC", "log_connections", "on"),
+		slices.Concat(pgscript.Startup("user", "u", "x", "1"), pgscript.Query("RESET ALL"), pgscript.Query("SET x TO DEFAULT")),
+		pgscript.SSLRequest(),
+		pgscript.CancelRequest(1, 2),
+		[]byte("GET / HTTP/1.0\r\n\r\n"),
+	} {
+		f.Add(b, uint16(0))
+		f.Add(b, uint16(len(b)/2))
+		f.Add(b, uint16(len(startup)+3))
+	}
+	p, addr := fuzzProxy(f)
+	f.Fuzz(func(t *testing.T, b []byte, at uint16) {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		split := min(int(at), len(b))
+		conn.Write(b[:split])
+		conn.Write(b[split:])
+		conn.(*net.TCPConn).CloseWrite()
+		n, err := io.Copy(io.Discard, conn)
+		if slow, ok := err.(net.Error); ok && slow.Timeout() {
+			t.Errorf("not closed; %d bytes came", n)
+		}
+		conn.Close()
+		eventually(t, "the client is forgotten", func() bool { return p.Clients() == 0 && len(p.sessions.all()) == 0 })
+	})
+}
+
+// fuzzProxy is a proxy in front of a null server, which ends with f.
+func fuzzProxy(f *testing.F) (*Proxy, string) {
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	server := &nullServer{listener: backend}
+	server.running.Go(server.serve)
+	l, err := loop.New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(l.Run)
+	users, err := auth.ParseUserList([]byte(`"u" ""`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := New(Options{Settings: Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100}, Loops: []*loop.Loop{l}, Log: zap.NewNop()})
+	pools := pool.NewSet(pool.Options{Settings: pool.Settings{DefaultPoolSize: 2, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour},
+		Loops: []*loop.Loop{l}, Log: zap.NewNop(), LoggedIn: p.LoggedIn})
+	p.UsePools(pools)
+	p.SetTable(table(node("n1", backend.Addr().String())))
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	p.Serve(front, route.Primary)
+	f.Cleanup(func() {
+		p.Shutdown(f.Context())
+		pools.Close()
+		l.Close()
+		running.Wait()
+		backend.Close()
+		server.running.Wait()
+	})
+	return p, front.Addr().String()
+}
