@@ -207,6 +207,8 @@ func (s *Server) noteComplete(message []byte) {
 		return
 	}
 	switch string(bytes.TrimSuffix(message[wire.HeaderSize:], []byte{0})) {
+	case "SET":
+		s.holding = s.holding || s.mayReset
 	case "RESET", "DISCARD ALL":
 		if len(s.borrower.Settings()) > 0 {
 			s.holding = true
@@ -225,7 +227,7 @@ func (s *Server) restore() {
 
 func (s *Server) restored() {
 	s.chore = noChore
-	s.holding = false
+	s.holding, s.mayReset = false, false
 	s.tellParameters()
 	s.passOn(wire.AppendReadyForQuery(nil, s.replies.Status()))
 	s.settle()

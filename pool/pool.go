@@ -84,7 +84,7 @@ func (s *Server) Release() {
 	case s.replies.Settled():
 		s.reset()
 	default:
-		s.Ending()
+		s.Ending(true)
 		s.checkEnd()
 	}
 }

@@ -54,6 +54,7 @@ type Server struct {
 	reported []wire.Param
 	seen     []wire.Param // what the client knows of reported, while lent
 	ending   bool         // the client sends no more
+	mayReset bool         // a SET of the client's may be to DEFAULT
 	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
 	bulk     int          // bytes of the reply that is under way
 	loans    int          // how often it was lent
@@ -159,12 +160,29 @@ func (s *Server) pace(n int) {
 	}
 }
 
+// InBatch reports that messages of the extended protocol were sent which no Sync
+// has followed yet.
+func (s *Server) InBatch() bool { return s.replies.InBatch() }
+
+// MayReset says that the client, which has startup parameters, is about to send
+// a statement that may take some of them away.
+func (s *Server) MayReset() { s.mayReset = true }
+
 // Ending says that the client sends no more. Ready then comes also when the
-// server waits for more from the client.
-func (s *Server) Ending() {
+// server waits for more from the client. Replies that no Sync follows are sent
+// only when asked for, with flush.
+func (s *Server) Ending(flush bool) {
 	s.ending = true
-	// Replies that no Sync follows are sent only when asked for.
-	s.conn.Write([]byte{'H', 0, 0, 0, 4})
+	if flush {
+		s.conn.Write([]byte{'H', 0, 0, 0, 4})
+	}
+}
+
+// Terminate passes a client's goodbye on to a server that waits for more: what it
+// answers to that, and its end, come as Reply and Lost.
+func (s *Server) Terminate() {
+	s.ending = false
+	s.conn.Write([]byte{'X', 0, 0, 0, 4})
 }
 
 // checkEnd looks whether the server waits for what will never come: a Sync, or
@@ -277,6 +295,7 @@ func (s *Server) settle() {
 	if !s.replies.Settled() {
 		return
 	}
+	s.mayReset = false
 	switch s.state {
 	case lent:
 		s.borrower.Ready(s)

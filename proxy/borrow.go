@@ -146,8 +146,14 @@ func (s *session) Reply(server *pool.Server, b []byte) {
 // Ready implements pool.Borrower.
 func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
+	if s.waiting && s.goOn() {
+		return
+	}
+	s.resetting = false
 	switch {
-	case s.leaving:
+	case s.goodbye && !server.Settled():
+		server.Terminate() // it waits for the data of a COPY
+	case s.leaving, s.goodbye:
 		s.end(causeClient, nil)
 	case s.proxy.draining.Load() && server.Status() == 'I':
 		s.shutdown()
@@ -160,8 +166,10 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 	s.server = nil
 	flying := !server.Settled()
 	switch {
+	case s.goodbye:
+		s.endTold(causeClient)
 	case why == pool.LossTold:
-		s.endTold()
+		s.endTold(causeServer)
 	case why == pool.LossFenced && !flying:
 		s.end(causeFenced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the primary has changed", "Connect again."))
 	case flying && s.mayCommit:
@@ -172,13 +180,13 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 	}
 }
 
-// endTold ends a session whose server has said why itself.
-func (s *session) endTold() {
+// endTold ends a session that needs no word of ours.
+func (s *session) endTold(why cause) {
 	was := s.phase
 	s.phase = ended
 	s.conn.Finish()
 	s.forget()
-	s.logEnd(causeServer, was, nil)
+	s.logEnd(why, was, nil)
 }
 
 // Flushed implements pool.Borrower.

@@ -50,6 +50,9 @@ type session struct {
 	frames    wire.Framer
 	phase     phase
 	inData    bool // the loop's Data is running: bytes are not in conn yet
+	goodbye   bool // the client has said Terminate
+	resetting bool // a statement that takes parameters away is on its way
+	waiting   bool // what the client has sent since waits for that
 	leaving   bool // the client has sent all it had to say
 	mayCommit bool // what was sent since the last ReadyForQuery may end in a commit
 }
@@ -95,10 +98,14 @@ func (s *session) Data(c *loop.Conn, b []byte) int {
 			return 0
 		}
 	}
-	if s.phase == bound {
+	switch {
+	case s.phase != bound || s.waiting:
+		return len(b)
+	case s.goodbye:
+		return 0
+	default:
 		return s.forward(b)
 	}
-	return len(b)
 }
 
 // wake looks at what a session without a server has got, and looks for a server
@@ -125,32 +132,28 @@ func (s *session) wake(b []byte) bool {
 // bytes, of a message that is not whole, are to be kept.
 func (s *session) forward(b []byte) int {
 	at := 0
-	for at < len(b) {
+	for at < len(b) && !s.waiting {
 		typ, n, piece := s.frames.Next(b[at:])
-		if piece == wire.Short {
-			if len(b)-at >= 1 && !wire.Frontend(b[at]) {
-				piece = wire.Bad
-			} else {
-				break
-			}
-		}
-		if piece == wire.Whole || piece == wire.First {
-			if !wire.Frontend(typ) {
-				piece = wire.Bad
-			} else if typ == 'X' {
-				s.send(b[:at])
-				s.terminated()
-				return 0
-			} else {
-				s.note(typ, b[at:at+n])
-			}
-		}
-		if piece == wire.Bad {
+		begins := piece == wire.Whole || piece == wire.First
+		switch {
+		case piece == wire.Bad, (begins || piece == wire.Short) && !wire.Frontend(b[at]):
 			s.send(b[:at])
 			s.end(causeProtocol, wire.CheckFrontend(b[at:]))
 			return 0
+		case piece == wire.Short:
+			s.send(b[:at])
+			return len(b) - at
+		case begins && typ == 'X':
+			s.terminate(b[:at])
+			return 0
+		case piece == wire.Whole && !s.noteReset(typ, b[at+wire.HeaderSize:at+n]):
+			s.waiting = true
+			continue
+		case begins:
+			s.note(typ, b[at:at+n])
 		}
 		at += n
+		s.waiting = s.endsReset(typ)
 	}
 	s.send(b[:at])
 	return len(b) - at
@@ -214,8 +217,9 @@ func (s *session) EOF(c *loop.Conn) {
 	switch {
 	case s.phase == ended:
 		c.Close()
-	case s.phase == bound && c.Paused():
-		// Unread requests come first.
+	case s.phase == bound && (c.Paused() || s.goodbye):
+		// Unread requests come first; a server that was told goodbye comes to
+		// its own end.
 	case s.phase == bound:
 		s.finish()
 	case s.phase == queued && !c.Paused() && s.waiter.Preparing() && requested(c.Peek()):
@@ -231,7 +235,7 @@ func (s *session) finish() {
 	// Of a message that ends too early the server waits for the rest.
 	if s.frames.Between() && s.server.Outstanding() && !s.server.CopyIn() {
 		s.leaving = true
-		s.server.Ending()
+		s.server.Ending(true)
 		return
 	}
 	s.end(causeClient, nil)
@@ -239,18 +243,35 @@ func (s *session) finish() {
 
 // Failed implements loop.Handler.
 func (s *session) Failed(*loop.Conn, error) {
+	if s.phase == bound && s.goodbye {
+		// It has said so: what it has sent is carried out for nobody.
+		server := s.server
+		s.server = nil
+		s.end(causeClient, nil)
+		server.Release()
+		return
+	}
 	if s.phase != ended {
 		s.end(causeClientLost, nil)
 	}
 }
 
-// terminated handles the client's Terminate. What it has sent before is carried
-// out, as by PostgreSQL, though nobody reads the replies.
-func (s *session) terminated() {
-	server := s.server
-	s.server = nil
-	s.end(causeClient, nil)
-	server.Release()
+// terminate handles the client's Terminate, and what came before it. What that
+// asks for is carried out, and the client gets the replies, as from PostgreSQL.
+// Where the client has left something half done, the server is told goodbye as
+// well: it knows what that means.
+func (s *session) terminate(before []byte) {
+	s.send(before)
+	if s.server.Settled() {
+		s.end(causeClient, nil)
+		return
+	}
+	s.goodbye = true
+	if s.server.InBatch() || s.server.CopyIn() {
+		s.server.Terminate()
+		return
+	}
+	s.server.Ending(false)
 }
 
 // end ends the session: err, if any, is told to the client. A server that waits

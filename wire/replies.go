@@ -93,6 +93,10 @@ func (r *Replies) Free() bool {
 	return r.Settled() && r.status == 'I' && r.surplus == 0
 }
 
+// InBatch reports that messages of the extended protocol were sent which no Sync
+// has followed yet.
+func (r *Replies) InBatch() bool { return r.open || r.skipping }
+
 // CopyIn reports that the server waits for COPY data from the client.
 func (r *Replies) CopyIn() bool { return r.copyIn }
 

@@ -66,36 +66,13 @@ type difference struct {
 // meant are differences that will stay: what PostgreSQL does there serves nobody.
 var meant = map[string]difference{
 	"ending-unknown-message-type":      {"the message is refused before it reaches PostgreSQL, whose error has file and line", true, true},
-	"ending-in-copy-in":                {"PostgreSQL complains to a client that has said goodbye, pgvip does not", true, true},
 	"ending-by-half-close-before-sync": {"pgvip ends the batch itself; PostgreSQL keeps replies that nobody asked it to flush", false, false},
 	"startup-long-value":               {"a notice of the server's login is not part of the welcome", true, true},
 }
 
 // faults are differences that are to go. Each is still played, and one that is
 // seen no more has to leave this table.
-var faults = map[string]difference{
-	"ending-with-an-unread-query":           {"Terminate overtakes the replies", true, true},
-	"ending-with-an-unread-batch":           {"Terminate overtakes the replies", true, true},
-	"ending-after-a-query":                  {"Terminate overtakes the replies", false, true},
-	"ending-without-sync":                   {"Terminate overtakes the replies", false, true},
-	"ending-in-a-transaction":               {"Terminate overtakes the replies", false, true},
-	"ending-in-a-failed-transaction":        {"Terminate overtakes the replies", false, true},
-	"ending-with-a-malformed-query":         {"Terminate overtakes the replies", false, true},
-	"ending-by-half-close-after-a-query":    {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-after-a-batch":    {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-after-several":    {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-while-working":    {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-in-a-transaction": {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-inside-a-header":  {"FIN overtakes the reply", false, false},
-	"ending-by-half-close-inside-a-message": {"FIN overtakes the reply", false, false},
-	"startup-local-and-reset":               {"SET x = DEFAULT forgets the startup parameter", true, true},
-	"startup-datestyle":                     {"a query behind RESET runs before the startup parameters are set again", false, true},
-	"startup-timezone":                      {"a query behind RESET runs before the startup parameters are set again", false, true},
-	"startup-client-encoding":               {"a query behind RESET runs before the startup parameters are set again", false, true},
-	"startup-options-and-parameter":         {"a query behind RESET runs before the startup parameters are set again", false, true},
-	"startup-unreported":                    {"a query behind RESET runs before the startup parameters are set again", false, true},
-	"startup-custom-parameter":              {"a query behind RESET runs before the startup parameters are set again", false, true},
-}
+var faults = map[string]difference{}
 
 // expected gives the difference of a transcript that has one.
 func expected(name string) (difference, bool) {
