@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // asPgvip in the environment makes the test's binary be pgvip: signals and exit
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asPgvip) != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // childLimit bounds every wait for a child: it only ends tests that fail.
