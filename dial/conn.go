@@ -36,7 +36,6 @@ type Conn struct {
 
 	// What the server said at login, parameters kept up to date since.
 	parameters []wire.Param
-	hasKey     bool
 	processID  uint32
 	secretKey  []byte
 }
