@@ -245,7 +245,7 @@ func (l *Loop) wait() int {
 		return l.poll.now(l.events[:])
 	}
 	if len(l.resting) > 0 {
-		return l.poll.brief(l.events[:], l.resting[0].until.Sub(time.Now()))
+		return l.poll.brief(l.events[:], time.Until(l.resting[0].until))
 	}
 	due := l.timers.next()
 	if !due.IsZero() && !due.After(time.Now()) {

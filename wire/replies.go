@@ -21,32 +21,6 @@ const (
 	Synthesise
 )
 
-// An entry is one message whose reply is outstanding: its type in the low seven
-// bits would leave no room for three actions, so kinds are numbered.
-type entry uint8
-
-const (
-	kindParse entry = iota + 1
-	kindBind
-	kindClose
-	kindDescribe
-	kindExecute
-	kindSync
-	kindQuery
-	kindFunction
-	kindCopyEnd   // CopyDone or CopyFail: no reply, but Syncs before it may have none either
-	kindMaybeSync // a Sync sent in COPY mode, which the server ignores unless COPY failed before
-
-	kindMask    entry = 0x0f
-	actionShift       = 4
-)
-
-// kindOf maps a frontend message type to its kind; 0 expects no reply.
-var kindOf = [256]entry{
-	'P': kindParse, 'B': kindBind, 'C': kindClose, 'D': kindDescribe, 'E': kindExecute,
-	'S': kindSync, 'Q': kindQuery, 'F': kindFunction, 'c': kindCopyEnd, 'f': kindCopyEnd,
-}
-
 // Replies is the ordered queue of replies that one server connection still
 // owes, with the transaction status it reported last. It is told of every
 // message sent to the server (Sent) and every message that comes back (Got),
@@ -391,38 +365,4 @@ func (r *Replies) pop(want entry) (Action, error) {
 	e := r.front()
 	r.drop()
 	return e.action(), nil
-}
-
-func (e entry) kind() entry    { return e & kindMask }
-func (e entry) action() Action { return Action(e >> actionShift) }
-
-func (r *Replies) front() entry { return r.ring[r.head] }
-
-// drop takes the oldest entry off, and the CopyEnd marks that it uncovers.
-func (r *Replies) drop() {
-	r.dropOne()
-	for r.size > 0 && r.front().kind() == kindCopyEnd {
-		r.dropOne()
-	}
-}
-
-func (r *Replies) dropOne() {
-	r.head = (r.head + 1) & uint32(len(r.ring)-1)
-	r.size--
-}
-
-func (r *Replies) push(e entry) {
-	if int(r.size) == len(r.ring) {
-		r.grow()
-	}
-	r.ring[(r.head+r.size)&uint32(len(r.ring)-1)] = e
-	r.size++
-}
-
-func (r *Replies) grow() {
-	bigger := make([]entry, max(16, 2*len(r.ring)))
-	for i := range r.size {
-		bigger[i] = r.ring[(r.head+i)&uint32(len(r.ring)-1)]
-	}
-	r.ring, r.head = bigger, 0
 }
