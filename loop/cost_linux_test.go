@@ -109,77 +109,90 @@ func (r *lap) relay(n int) {
 	r.a.fill(r.buf[:n])
 }
 
+// pinger makes a loop with one connection.
+func pinger(t *testing.T, data func(c *Conn, b []byte) int) *lap {
+	l := newLoop(t)
+	_, p := add(t, l, tcpPair, &recorder{onData: data})
+	return &lap{l: l, a: p, buf: make([]byte, 8<<10)}
+}
+
+// hotPaths are what a connection does all day.
+var hotPaths = []struct {
+	name string
+	run  func(t *testing.T) func()
+}{
+	{"ping-pong", func(t *testing.T) func() {
+		r := pinger(t, func(c *Conn, b []byte) int { c.Write(b); return 0 })
+		return func() { r.ping(100) }
+	}},
+	{"halves", func(t *testing.T) func() {
+		r := pinger(t, func(c *Conn, b []byte) int {
+			if len(b) < 200 {
+				return len(b)
+			}
+			c.Write(b[:100])
+			return 0
+		})
+		return func() {
+			_, _ = r.a.Write(r.buf[:100])
+			r.l.turn()
+			r.ping(100)
+		}
+	}},
+	{"asking again", func(t *testing.T) func() {
+		seen := 0
+		r := pinger(t, func(c *Conn, b []byte) int {
+			if seen++; seen%3 > 0 {
+				c.ProcessLater()
+				return len(b)
+			}
+			c.Write(b)
+			return 0
+		})
+		return func() {
+			_, _ = r.a.Write(r.buf[:100])
+			r.l.turn()
+			r.l.turn()
+			r.a.fill(r.buf[:100])
+		}
+	}},
+	{"relay", func(t *testing.T) func() {
+		r := &lap{l: newLoop(t), buf: make([]byte, 8<<10)}
+		r.a, r.b, _ = join(t, r.l, new(int))
+		return func() { r.relay(100) }
+	}},
+	{"resting", func(t *testing.T) func() {
+		r := pinger(t, func(c *Conn, b []byte) int { c.Write(b); c.Rest(); return 0 })
+		return func() {
+			r.ping(100)
+			for len(r.l.resting) > 0 {
+				r.l.turn()
+			}
+		}
+	}},
+	{"back-pressure", func(t *testing.T) func() {
+		l := newLoop(t)
+		r := &recorder{}
+		c, p := add(t, l, unixPair, r)
+		narrow(t, 16<<10, c.FD())
+		buf, chunk := make([]byte, 64<<10), make([]byte, 16<<10)
+		return func() {
+			c.Pause(PausePeer)
+			for c.Queued() < 32<<10 {
+				c.Write(chunk)
+			}
+			for drained := r.drained; r.drained == drained; l.turn() {
+				_, _ = p.Read(buf)
+			}
+			c.Resume(PausePeer)
+		}
+	}},
+}
+
 // The hot path allocates nothing: not for a turn, not for bytes kept or queued,
 // not for asking for another turn.
 func TestHotPathAllocatesNothing(t *testing.T) {
-	pinger := func(t *testing.T, data func(c *Conn, b []byte) int) *lap {
-		l := newLoop(t)
-		_, p := add(t, l, tcpPair, &recorder{onData: data})
-		return &lap{l: l, a: p, buf: make([]byte, 8<<10)}
-	}
-	tests := []struct {
-		name string
-		run  func(t *testing.T) func()
-	}{
-		{"ping-pong", func(t *testing.T) func() {
-			r := pinger(t, func(c *Conn, b []byte) int { c.Write(b); return 0 })
-			return func() { r.ping(100) }
-		}},
-		{"halves", func(t *testing.T) func() {
-			r := pinger(t, func(c *Conn, b []byte) int {
-				if len(b) < 200 {
-					return len(b)
-				}
-				c.Write(b[:100])
-				return 0
-			})
-			return func() {
-				_, _ = r.a.Write(r.buf[:100])
-				r.l.turn()
-				r.ping(100)
-			}
-		}},
-		{"asking again", func(t *testing.T) func() {
-			seen := 0
-			r := pinger(t, func(c *Conn, b []byte) int {
-				if seen++; seen%3 > 0 {
-					c.ProcessLater()
-					return len(b)
-				}
-				c.Write(b)
-				return 0
-			})
-			return func() {
-				_, _ = r.a.Write(r.buf[:100])
-				r.l.turn()
-				r.l.turn()
-				r.a.fill(r.buf[:100])
-			}
-		}},
-		{"relay", func(t *testing.T) func() {
-			r := &lap{l: newLoop(t), buf: make([]byte, 8<<10)}
-			r.a, r.b, _ = join(t, r.l, new(int))
-			return func() { r.relay(100) }
-		}},
-		{"back-pressure", func(t *testing.T) func() {
-			l := newLoop(t)
-			r := &recorder{}
-			c, p := add(t, l, unixPair, r)
-			narrow(t, 16<<10, c.FD())
-			buf, chunk := make([]byte, 64<<10), make([]byte, 16<<10)
-			return func() {
-				c.Pause(PausePeer)
-				for c.Queued() < 32<<10 {
-					c.Write(chunk)
-				}
-				for drained := r.drained; r.drained == drained; l.turn() {
-					_, _ = p.Read(buf)
-				}
-				c.Resume(PausePeer)
-			}
-		}},
-	}
-	for _, tt := range tests {
+	for _, tt := range hotPaths {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := testing.AllocsPerRun(200, tt.run(t)); got != 0 {
 				t.Errorf("%v allocations, want none", got)

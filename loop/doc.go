@@ -8,13 +8,33 @@
 // somebody holds across I/O.
 //
 //	turn:  wait for events -> connections of ClassServer -> those of
-//	       ClassClient -> posted functions -> timers due
+//	       ClassClient -> those that have rested -> those that asked for
+//	       another turn -> posted functions -> timers due
+//
+// A connection is read until one of the two sides ends it:
+//
+//	         Pause, Rest                    EOF: the peer sends no more
+//	paused <-------------> reading ----------------------> half-closed
+//	   |      Resume          |                                 |
+//	   +------ Finish --------+------------ Finish -------------+
+//	                          v
+//	   finishing: queue sent, then FIN, then input thrown away
+//	                          |   the peer's end, or one second
+//	                          v
+//	                        closed  <--- Close; Failed comes after it
 //
 // An idle connection holds no buffer. Bytes are read into the loop's one buffer
 // and handed to the connection's Handler, which says how many of them, from the
 // end, it wants to see again: only those are kept. A write goes straight to the
 // socket; what the kernel does not take is queued, and the handler is asked to
 // stop the peer that feeds it until Drained.
+//
+// TLS will come in as a transport under Conn, at the only two places that touch a
+// socket's bytes: read, which would take plain text from a tls.Conn until that
+// reports a dry socket by a temporary error, and Write with flush, below which
+// the tls.Conn's records would join the queue. A transport that still has plain
+// text when the turn's quota is used up asks for another turn, as ProcessLater
+// does, because epoll will not.
 //
 // The package knows no PostgreSQL.
 package loop

@@ -275,3 +275,19 @@ func TestMoveToALoopThatCloses(t *testing.T) {
 	}
 	p.expectEnd()
 }
+
+func TestMoveInsideDataPanics(t *testing.T) {
+	l := newLoop(t)
+	c, p := add(t, l, unixPair, &recorder{onData: func(c *Conn, _ []byte) int {
+		defer func() {
+			if recover() == nil {
+				t.Error("the connection moved without the bytes that Data has")
+			}
+		}()
+		c.Move(l, func(error) {})
+		return 0
+	}})
+	p.send("x")
+	step(l)
+	c.Close()
+}

@@ -123,14 +123,11 @@ func (p *poller) now(events []event) int {
 func (p *poller) brief(events []event, d time.Duration) int {
 	ts := unix.NsecToTimespec(int64(max(d, 0)))
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-	switch errno {
-	case 0:
-		return int(n)
-	case unix.ENOSYS: // before Linux 5.11
+	if errno != 0 {
+		// The call is unknown before Linux 5.11 and forbidden in some containers.
 		return p.now(events)
-	default:
-		return 0
 	}
+	return int(n)
 }
 
 // park waits for events until a time, the zero time being never, as a goroutine

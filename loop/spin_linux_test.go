@@ -151,6 +151,7 @@ func TestLastWordsThatCameMeanwhile(t *testing.T) {
 			l, r := newLoop(t), &recorder{}
 			server, p := add(t, l, kind.pair, r)
 			client, cp := add(t, l, unixPair, &recorder{onData: func(*Conn, []byte) int {
+				server.Rest() // as in the middle of a large reply
 				p.send("FATAL")
 				p.hangUp()
 				for range 3 {

@@ -110,6 +110,7 @@ func (c *Conn) process() {
 		return
 	}
 	l, gen := c.loop, c.gen
+	c.endRest()
 	if c.paused == 0 && !c.eof {
 		c.read() // for the reason, as in handle
 	}
