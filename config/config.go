@@ -105,9 +105,9 @@ type Probe struct {
 	Inter     time.Duration // between probes of a settled, healthy node
 	FastInter time.Duration // between probes while the state is changing or unknown
 	DownInter time.Duration // between probes of a node that is down
-	Timeout   time.Duration // of one whole probe
-	Rise      int           // good probes in a row that bring a node up
-	Fall      int           // bad probes in a row that take it down
+	Timeout   time.Duration // of a probe's query, and of its login
+	Rise      int           // good probes in a row that bring a replica up
+	Fall      int           // probes without an answer in a row that take a node down
 }
 
 // Keepalive is the TCP liveness of both sides. PgBouncer's keys begin with tcp_.
