@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -106,5 +107,21 @@ func TestResetInPipeline(t *testing.T) {
 	c.answer()
 	if got := c.value("SHOW DateStyle"); got != "German, DMY" {
 		t.Errorf("DateStyle = %q, want the one of the startup packet", got)
+	}
+}
+
+// TestResetBeforeManyQueries: what waits behind a RESET may be more than is kept.
+func TestResetBeforeManyQueries(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary, "DateStyle", "German")
+	const n = 10_000 // 140 KB
+	go c.conn.Write(append(pgscript.Query("SELECT pg_sleep(0.05); RESET ALL"),
+		append(pgscript.Query("RESET ALL"), bytes.Repeat(pgscript.Query("SELECT 1"), n)...)...))
+	c.answer()
+	c.answer()
+	for i := range n {
+		if r := c.answer(); r.types != "TDCZ" {
+			t.Fatalf("query %d: %q, %v", i, r.types, r.err)
+		}
 	}
 }
