@@ -204,9 +204,11 @@ func (p *Pool) Retire(fence bool) {
 	p.Reroute()
 }
 
-// Reroute sends all who wait away to choose again; the pool lives on.
+// Reroute sends all who wait away to choose again; the pool lives on. Those who
+// choose this pool again are behind them in the queue, in the same order.
 func (p *Pool) Reroute() {
-	for w := p.queue.pop(); w != nil; w = p.queue.pop() {
+	for range p.queue.size {
+		w := p.queue.pop()
 		b := w.borrower
 		p.recycle(w)
 		b.Rerouted()

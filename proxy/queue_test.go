@@ -198,3 +198,32 @@ func TestVanishing(t *testing.T) {
 		})
 	}
 }
+
+// TestNewsThatTakesItselfBack: a waiting client that is sent away to choose again
+// may come back to the same queue.
+func TestNewsThatTakesItselfBack(t *testing.T) {
+	pg := postgres(t, 0)
+	n := node("n1", pg.Addr)
+	s := newSite(t, plan{table: table(n)})
+	holder, c, d := login(t, s.primary), login(t, s.primary), login(t, s.primary)
+	holder.exec("SELECT 1")
+	s.waits(c, "SELECT 41", 0)
+	s.waits(d, "SELECT 42", 1)
+	blocked, release := make(chan struct{}), make(chan struct{})
+	s.loops[0].Post(func() {
+		close(blocked)
+		<-release
+	})
+	<-blocked
+	s.proxy.SetTable(&route.Table{Nodes: []*route.Node{n}})
+	s.proxy.SetTable(table(n))
+	close(release)
+	holder.leave()
+	for i, c := range []*client{c, d} {
+		want := []string{"41", "42"}[i]
+		if r := c.answer(); r.err != nil || r.rows[0] != want {
+			t.Errorf("got %+v, want %s", r, want)
+		}
+		c.leave()
+	}
+}
