@@ -5,12 +5,14 @@
 // its lists need no lock. Waiters are served first come, first served; of the
 // idle servers the one used last goes first, so that the others can time out.
 //
-//	           dial (goroutine)
-//	(none) ----------------------> settling --check, SET--> lent
-//	                                  ^                       |
-//	                                  |                    Release
-//	             next waiter          |                       v
-//	 idle  <-------------------- idle or closed <---- resetting (DISCARD ALL)
+//	        login (goroutine)       for a waiter
+//	(none) -------------------> idle -----------> settling --check, SET--> lent
+//	                             ^                    |                      |
+//	                             |               waiter left              Release
+//	                             |                    v                      v
+//	                             '----clean---- resetting <--answered-- draining
+//
+//	any of them --broken, FATAL, lifetime, node has left--> closed
 //
 // Every message that goes to a server, the client's or our own, is noted in one
 // queue of expected replies (wire.Replies). A server is lent on only when that

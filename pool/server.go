@@ -11,7 +11,7 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// state of a server; setState is its only door.
+// state of a server; see the drawing in doc.go.
 type state uint8
 
 const (
@@ -67,12 +67,6 @@ type Server struct {
 	choreTimer *loop.Timer
 }
 
-// Pool is the pool the server belongs to.
-func (s *Server) Pool() *Pool { return s.pool }
-
-// ProcessID is PostgreSQL's process id of the connection, 0 if it gave none.
-func (s *Server) ProcessID() uint32 { return s.pid }
-
 // Status is the transaction status of the last ReadyForQuery.
 func (s *Server) Status() byte { return s.replies.Status() }
 
@@ -81,6 +75,9 @@ func (s *Server) Settled() bool { return s.replies.Settled() }
 
 // Outstanding reports whether replies are still to come.
 func (s *Server) Outstanding() bool { return s.replies.Outstanding() > 0 }
+
+// CopyIn reports that the server waits for COPY data from the client.
+func (s *Server) CopyIn() bool { return s.replies.CopyIn() }
 
 // Sent notes a client's message of this type, which a following Send carries.
 func (s *Server) Sent(typ byte) { s.replies.Sent(typ, wire.Forward) }
@@ -362,6 +359,3 @@ func (s *Server) terminate(why string) {
 	}
 	s.close(why)
 }
-
-// CopyIn reports that the server waits for COPY data from the client.
-func (s *Server) CopyIn() bool { return s.replies.CopyIn() }

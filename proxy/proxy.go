@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"runtime"
 	"sync"
@@ -166,11 +165,4 @@ func (p *Proxy) leastLoaded() *loop.Loop {
 		}
 	}
 	return best
-}
-
-// String names the listeners for logs.
-func (p *Proxy) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return fmt.Sprint(len(p.listeners), " listeners")
 }
