@@ -32,9 +32,12 @@ func (s *Server) Cancel(done func()) {
 	}
 }
 
-// cancelled goes on once a cancel request is known to have been delivered.
-func (s *Server) cancelled() {
+// cancelled goes on once a cancel request has been delivered, or has failed. One
+// that failed on its way may still arrive, at a PostgreSQL that was frozen, say:
+// its client may go on with the server, nobody else.
+func (s *Server) cancelled(delivered bool) {
 	s.cancelling = false
+	s.suspect = s.suspect || !delivered
 	s.cancelDone()
 	s.cancelDone = nil
 	next := s.cancelNext
@@ -48,8 +51,8 @@ func (s *Server) cancelled() {
 }
 
 // sendCancel delivers a cancel request and then calls done, if there is one, on
-// the pool's loop.
-func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func()) {
+// the pool's loop, saying whether the delivery is certain.
+func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func(delivered bool)) {
 	if key == nil {
 		return
 	}
@@ -57,11 +60,12 @@ func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func()) {
 	t.background(func(context.Context) {
 		ctx, stop := limited(t.cancels, t.settings.CancelWaitTimeout)
 		defer stop()
-		if err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key); err != nil {
+		err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key)
+		if err != nil {
 			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
 		}
 		if done != nil {
-			p.loop.Post(done)
+			p.loop.Post(func() { done(err == nil) })
 		}
 	})
 }

@@ -116,6 +116,11 @@ func (s *Server) reset() {
 	if s.cancelling {
 		return // cancelled resumes
 	}
+	if s.suspect {
+		s.terminate("a cancel request may yet arrive")
+		s.pool.fill()
+		return
+	}
 	var statements []string
 	if s.replies.Status() != 'I' {
 		statements = append(statements, "ROLLBACK")

@@ -61,6 +61,7 @@ type Server struct {
 	lastUse  time.Time    // when it was last given back
 
 	cancelling bool     // a cancel request is under way
+	suspect    bool     // one has failed and may yet arrive
 	cancelDone func()   // for it
 	cancelNext []func() // for those that came meanwhile
 

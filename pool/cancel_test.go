@@ -1,0 +1,38 @@
+package pool
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+)
+
+// TestCancelOfUnknownFate: where a cancel request has not been seen to arrive, it
+// may arrive late. Its server ends with its client.
+func TestCancelOfUnknownFate(t *testing.T) {
+	asked, over := make(chan struct{}), make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("Q"), pgscript.Wait(asked),
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+			pgscript.Expect("X"), pgscript.ExpectGone()),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Tell(asked), pgscript.Wait(over), pgscript.Close()),
+		pgscript.AcceptLogin())
+	settings := usual()
+	settings.CancelWaitTimeout = 50 * time.Millisecond
+	r := newRig(t, server.Addr, settings)
+	b := r.lend()
+	b.send(pgscript.Query("SELECT 1"))
+	told := make(chan struct{})
+	r.do(func() { b.server.Cancel(func() { close(told) }) })
+	<-told
+	r.eventually("the query has been answered", func() bool { return b.ready == 1 })
+	first := b.server
+	b.release()
+	next := r.lend()
+	if next.server == first {
+		t.Error("lent on although a cancel request may yet arrive")
+	}
+	next.release()
+	close(over)
+	r.empty()
+}
