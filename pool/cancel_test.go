@@ -16,7 +16,7 @@ func TestCancelOfUnknownFate(t *testing.T) {
 			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
 			pgscript.Expect("X"), pgscript.ExpectGone()),
 		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Tell(asked), pgscript.Wait(over), pgscript.Close()),
-		pgscript.AcceptLogin())
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("X"), pgscript.ExpectGone()))
 	settings := usual()
 	settings.CancelWaitTimeout = 50 * time.Millisecond
 	r := newRig(t, server.Addr, settings)
@@ -34,5 +34,6 @@ func TestCancelOfUnknownFate(t *testing.T) {
 	}
 	next.release()
 	close(over)
+	r.do(func() { r.pool.Retire(false) })
 	r.empty()
 }
