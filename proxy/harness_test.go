@@ -146,7 +146,7 @@ func (s *site) check() {
 	if n := s.proxy.counters.Parked.Load(); n != 0 {
 		s.t.Errorf("parked sessions after the end: %d, want 0", n)
 	}
-	if n := len(s.proxy.logins); n != 0 {
+	if n := len(s.proxy.unknown.tokens); n != 0 {
 		s.t.Errorf("login slots in use after the end: %d, want 0", n)
 	}
 }

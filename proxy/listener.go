@@ -17,9 +17,7 @@ const acceptPause = 50 * time.Millisecond
 // acceptLoop accepts clients until its listener is closed.
 func (p *Proxy) acceptLoop(l net.Listener, role route.Role) {
 	for {
-		select {
-		case p.logins <- struct{}{}:
-		case <-p.ctx.Done():
+		if !p.unknown.place(p.ctx.Done()) {
 			return
 		}
 		conn, err := l.Accept()
@@ -27,7 +25,7 @@ func (p *Proxy) acceptLoop(l net.Listener, role route.Role) {
 			p.running.Go(func() { p.login(conn, role) })
 			continue
 		}
-		<-p.logins
+		p.unknown.giveBack()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}

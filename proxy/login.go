@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 // login takes one client from accept to its session. It owns conn, and the slot
 // that acceptLoop took for it.
 func (p *Proxy) login(conn net.Conn, role route.Role) {
-	free := sync.OnceFunc(func() { <-p.logins })
+	free := p.unknown.enter(conn)
 	defer free()
 	over := p.clients.Add(1) > int64(p.settings.MaxClientConn)
 	ctx := p.ctx

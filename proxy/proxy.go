@@ -52,7 +52,7 @@ type Proxy struct {
 	clients  atomic.Int64  // logged in or logging in
 	draining atomic.Bool
 
-	logins   chan struct{} // one token for each client that is not known yet
+	unknown  crowd
 	compute  chan struct{} // one token for each proof being checked
 	sessions registry
 	welcomes welcomes
@@ -77,7 +77,7 @@ func New(o Options) *Proxy {
 		shards:   make(map[*loop.Loop]*shard),
 		auth:     auth.NewServer(auth.ServerConfig{}),
 		log:      o.Log,
-		logins:   make(chan struct{}, maxLogins),
+		unknown:  crowd{tokens: make(chan struct{}, maxLogins)},
 		compute:  make(chan struct{}, runtime.NumCPU()),
 		ctx:      ctx,
 		stop:     stop,

@@ -29,7 +29,7 @@ func TestLoginWaitsForPrimary(t *testing.T) {
 	s := newSite(t, plan{table: table(nil), proxy: func(set *Settings) { set.FailoverWaitTimeout = 0 }})
 	waiting := startLogin(t, s.primary)
 	// Each of the two listeners keeps one for the client it accepts next.
-	eventually(t, "the slot is free", func() bool { return len(s.proxy.logins) == 2 })
+	eventually(t, "the slot is free", func() bool { return len(s.proxy.unknown.tokens) == 2 })
 	s.proxy.SetTable(table(node("n1", pg.Addr)))
 	if err := waiting.welcomed(); err != nil {
 		t.Fatal(err)
