@@ -31,6 +31,9 @@ func TestFinishLetsThePeerReadEverything(t *testing.T) {
 				c.Write([]byte("FATAL"))
 				c.Finish()
 				c.Finish() // does nothing
+				c.Write([]byte("too late"))
+				step(l)
+				p.finish() // and reads on
 				said := r.calls + r.eofs
 				read := make(chan error)
 				var got []byte

@@ -96,6 +96,10 @@ func TestRestingConnectionMayMove(t *testing.T) {
 	c, p := add(t, l, unixPair, r)
 	p.send("x")
 	settle(t, func() bool { return r.calls == 1 }, l)
+	c.Rest() // is one rest with the first
+	if len(l.resting) != 1 {
+		t.Errorf("%d rests, want one", len(l.resting))
+	}
 	c.Move(to, func(error) {})
 	p.send("y")
 	settle(t, func() bool { return r.bytes == 2 }, l, to)

@@ -31,6 +31,32 @@ func TestUnreadBytesComeBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// Once the queue has gone the handler hears so once, the buffer is given back,
+// and nobody waits for room any more.
+func TestDrainedQueueIsOver(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind.name, func(t *testing.T) {
+			l, r := newLoop(t), &recorder{}
+			c, p := add(t, l, kind.pair, r)
+			read := make(chan error)
+			n := fill(c)
+			go func() {
+				_, err := io.CopyN(io.Discard, p, int64(n))
+				read <- err
+			}()
+			settle(t, func() bool { return r.drained > 0 }, l)
+			if err := <-read; err != nil {
+				t.Error(err)
+			}
+			quiet(t, l)
+			if r.drained != 1 || c.out != nil || c.Queued() != 0 {
+				t.Errorf("drained %d times, %d bytes queued in %d, want once and none", r.drained, c.Queued(), cap(c.out))
+			}
+			c.Close()
+		})
+	}
+}
+
 // A caller that goes on writing although the peer is slow gets its bytes sent in
 // order, and what has gone makes room for what comes.
 func TestQueueMakesRoom(t *testing.T) {
