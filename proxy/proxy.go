@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +18,12 @@ import (
 // beyond it wait in the listeners' queues, so that a login storm cannot starve
 // the sessions that are running.
 const maxLogins = 1024
+
+// maxProofs bounds the proofs that are being checked at one time. The Go
+// scheduler has one processor more than there are loops, and a loop that wakes
+// up while all of them compute waits for 10 ms: so only one may. A proof against
+// a verifier takes some ten microseconds.
+const maxProofs = 1
 
 // Counters count for the whole process.
 type Counters struct {
@@ -78,7 +83,7 @@ func New(o Options) *Proxy {
 		auth:     auth.NewServer(auth.ServerConfig{}),
 		log:      o.Log,
 		unknown:  crowd{tokens: make(chan struct{}, maxLogins)},
-		compute:  make(chan struct{}, runtime.NumCPU()),
+		compute:  make(chan struct{}, maxProofs),
 		ctx:      ctx,
 		stop:     stop,
 		changed:  make(chan struct{}),

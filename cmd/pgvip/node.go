@@ -42,9 +42,20 @@ type node struct {
 // found before anything has started.
 func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, error) {
 	n := &node{config: c, log: log}
-	if err := n.listen(); err != nil {
+	if err := n.build(users); err != nil {
 		n.closeListeners()
+		for _, l := range n.loops {
+			l.Close()
+		}
 		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) build(users *auth.UserList) error {
+	c, log := n.config, n.log
+	if err := n.listen(); err != nil {
+		return err
 	}
 	// One more than loops: while every loop sleeps in the kernel, the goroutines
 	// of the cold path have a processor of their own.
@@ -53,15 +64,13 @@ func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, er
 	for range loops {
 		l, err := loop.New()
 		if err != nil {
-			n.closeListeners()
-			return nil, fmt.Errorf("event loop: %w", err)
+			return fmt.Errorf("event loop: %w", err)
 		}
 		n.loops = append(n.loops, l)
 	}
 	source, err := dcs.NewEtcd(etcdConfig(c))
 	if err != nil {
-		n.closeListeners()
-		return nil, err
+		return err
 	}
 	monitor := health.NewMonitor(healthConfig(c))
 	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(c, users), Loops: n.loops, Log: log})
@@ -74,7 +83,7 @@ func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, er
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
-	return n, nil
+	return nil
 }
 
 // loopCount applies rule 9: as many as there are CPUs, at most eight, and one
