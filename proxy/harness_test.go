@@ -190,6 +190,19 @@ func (s *site) queuedFor() int {
 	return n
 }
 
+// paused counts the clients that are not being read.
+func (s *site) paused() int {
+	n := 0
+	s.onLoops(func(l *loop.Loop) {
+		for _, c := range s.proxy.sessions.all() {
+			if c.home.Load().loop == l && c.conn.Paused() {
+				n++
+			}
+		}
+	})
+	return n
+}
+
 // memory is what the sessions have in buffers, in bytes.
 func (s *site) memory() int {
 	n := 0

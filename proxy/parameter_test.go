@@ -46,6 +46,7 @@ func TestParametersAsDirect(t *testing.T) {
 		{"RESET of another", german, with("SET DateStyle = SQL", "SET application_name = 'other'", "RESET TimeZone", "RESET my.var")},
 		{"RESET that is rolled back", german, with("SET DateStyle = SQL", "BEGIN", "RESET ALL", "SHOW DateStyle", "ROLLBACK")},
 		{"RESET in a failed transaction", german, with("BEGIN", "RESET ALL", "SELECT 1/0", "SHOW DateStyle", "ROLLBACK")},
+		{"RESET in a Query that fails", german, with("BEGIN; RESET ALL; SELECT 1/0", "SHOW DateStyle", "ROLLBACK")},
 		{"RESET that is committed", german, with("SET work_mem = '6MB'", "BEGIN", "RESET ALL", "SHOW work_mem", "COMMIT")},
 		{"SET LOCAL", german, with("BEGIN", "SET LOCAL DateStyle = SQL", "SHOW DateStyle", "COMMIT")},
 		{"set twice, the last counts", []string{"options", "-c DateStyle=SQL -c datestyle=German", "DATESTYLE", "Postgres"}, with("RESET ALL")},

@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+)
+
+// TestCopy moves 20 MB in and out again: more than all buffers on the way hold.
+func TestCopy(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	c.exec("CREATE TEMP TABLE bulk (n int, filler text)")
+	const rows = 100_000
+	filler := strings.Repeat("x", 200)
+	var data bytes.Buffer
+	for i := range rows {
+		data.Write(pgscript.Message('d', fmt.Appendf(nil, "%d\t%s\n", i, filler)))
+	}
+	data.Write(pgscript.Message('c', nil))
+	c.send(pgscript.Query("COPY bulk FROM STDIN"))
+	c.send(data.Bytes())
+	if r := c.answer(); r.err != nil || len(r.tags) != 1 || r.tags[0] != fmt.Sprint("COPY ", rows) {
+		t.Fatalf("COPY FROM: %v, %v", r.tags, r.err)
+	}
+	c.send(pgscript.Query("COPY (SELECT n, filler FROM bulk ORDER BY n) TO STDOUT"))
+	for i := 0; ; {
+		switch m := c.receive().(type) {
+		case *pgproto3.CopyData:
+			if want := fmt.Sprintf("%d\t%s\n", i, filler); string(m.Data) != want {
+				t.Fatalf("row %d: %.40q", i, m.Data)
+			}
+			i++
+		case *pgproto3.ReadyForQuery:
+			if i != rows {
+				t.Errorf("%d rows, want %d", i, rows)
+			}
+			return
+		}
+	}
+}
+
+// TestServerThatDoesNotRead stops its client, and lets it go on when it reads.
+func TestServerThatDoesNotRead(t *testing.T) {
+	read := make(chan struct{})
+	const size = 16 << 20
+	query := pgscript.Query(strings.Repeat("x", size))
+	s := scripted(t, pgscript.Wait(read), pgscript.ExpectBytes(query),
+		pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')), pgscript.ExpectGone())
+	c := login(t, s.replica)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.conn.Write(query)
+		sent <- err
+	}()
+	eventually(t, "the client is stopped", func() bool { return s.paused() == 1 })
+	if held := s.memory(); held > 1<<20 {
+		t.Errorf("%d bytes kept", held)
+	}
+	close(read)
+	if r := c.answer(); r.err != nil {
+		t.Errorf("got %v", refusal(r.err))
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMessageSizes around every bound on the way, in both directions.
+func TestMessageSizes(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	for _, around := range []int{512, 4 << 10, 16 << 10, 48 << 10, 64 << 10, 128 << 10, 1 << 20} {
+		for n := around - 12; n <= around+12; n++ {
+			want := strings.Repeat("y", n)
+			r := c.query("SELECT '" + want + "'")
+			if r.err != nil || len(r.rows) != 1 || r.rows[0] != want {
+				t.Fatalf("%d bytes: %d rows, %v", n, len(r.rows), r.err)
+			}
+		}
+	}
+}
