@@ -45,6 +45,9 @@ type Process struct {
 type Launcher struct {
 	work  chan func() // closed by Close
 	group sync.WaitGroup
+
+	mu      sync.Mutex
+	started []*Process // guarded by mu
 }
 
 // NewLauncher starts the forking thread.
@@ -56,16 +59,24 @@ func NewLauncher() *Launcher {
 
 // run is the forking thread; it ends when Close closes work.
 func (l *Launcher) run() {
-	// Not unlocked at the end: the thread shall end with the goroutine, and
-	// with it every program that is still there.
+	// Not unlocked at the end: programs were told to die with this thread, so it
+	// is of no use to anybody else.
 	runtime.LockOSThread()
 	for f := range l.work {
 		f()
 	}
 }
 
-// Close kills what was not closed and ends the thread.
+// Close kills what was not closed and ends the thread. That thread's end alone
+// would not do: the program's first thread, where the goroutine may happen to
+// run, goes on until the program ends.
 func (l *Launcher) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.started {
+		_ = p.cmd.Process.Kill() // most have ended already
+		<-p.done
+	}
 	close(l.work)
 	l.group.Wait()
 }
@@ -92,6 +103,9 @@ func (l *Launcher) Start(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
 	go p.wait()
+	l.mu.Lock()
+	l.started = append(l.started, p)
+	l.mu.Unlock()
 	if err := p.waitReady(ctx, spec.Ready); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w\n%s", p.name, err, p.Log(15)), p.Close())
 	}
