@@ -85,3 +85,28 @@ func TestMessageSizes(t *testing.T) {
 		}
 	}
 }
+
+// TestLastWordsForASlowReader: a server that closes behind a large result takes
+// nothing of it away, though its end is seen before the result has been read.
+func TestLastWordsForASlowReader(t *testing.T) {
+	row := pgscript.Row(strings.Repeat("x", 1000))
+	sites := make(chan *site, 1)
+	rows := make(chan int, 1)
+	s := scripted(t, pgscript.Expect("Q"), pgscript.Send(pgscript.Columns("x")), func(c *pgscript.Conn) error {
+		s, n := <-sites, 0
+		for ; s.queuedFor() == 0; n += 64 {
+			if _, err := c.Write(bytes.Repeat(row, 64)); err != nil {
+				return err
+			}
+		}
+		rows <- n
+		return nil
+	}, pgscript.Send(row, pgscript.Error("FATAL", "57P01", "last words")), pgscript.Close())
+	c := login(t, s.replica)
+	c.send(pgscript.Query("SELECT 1"))
+	sites <- s
+	want := <-rows + 1
+	if r := c.answer(); len(r.rows) != want || r.state() != "57P01" {
+		t.Errorf("%d rows, %v; want %d and the last words", len(r.rows), r.err, want)
+	}
+}
