@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/loop"
 )
 
 // TestCopy moves 20 MB in and out again: more than all buffers on the way hold.
@@ -109,4 +110,34 @@ func TestLastWordsForASlowReader(t *testing.T) {
 	if r := c.answer(); len(r.rows) != want || r.state() != "57P01" {
 		t.Errorf("%d rows, %v; want %d and the last words", len(r.rows), r.err, want)
 	}
+}
+
+// TestLastRequestsOfAFastWriter: a client that ends behind more requests than its
+// server takes at once gets all the replies, though its end is seen before the
+// requests have been read.
+func TestLastRequestsOfAFastWriter(t *testing.T) {
+	read, queries := make(chan struct{}), make(chan int, 1)
+	query := pgscript.Query("SELECT '" + strings.Repeat("x", 1000) + "'")
+	reply := append(pgscript.Complete("SELECT 1"), pgscript.Ready('I')...)
+	s := scripted(t, pgscript.Wait(read), func(c *pgscript.Conn) error {
+		n := <-queries
+		return pgscript.Steps(pgscript.Expect(strings.Repeat("Q", n)), pgscript.Send(bytes.Repeat(reply, n)))(c)
+	}, pgscript.ExpectGone())
+	c := login(t, s.replica)
+	n := 0
+	for ; s.paused() == 0; n += 64 {
+		c.send(bytes.Repeat(query, 64))
+	}
+	c.send(query)
+	n++
+	c.closeWrite()
+	s.onLoops(func(*loop.Loop) {}) // its end has been seen
+	close(read)
+	queries <- n
+	for i := range n {
+		if r := c.answer(); r.types != "CZ" {
+			t.Fatalf("query %d of %d: %q, %v", i, n, r.types, r.err)
+		}
+	}
+	c.gone()
 }
