@@ -105,7 +105,7 @@ func FuzzServer(f *testing.F) {
 				s.Send(pgscript.Query("SELECT 1"))
 				return
 			}
-			for _, m := range [][]byte{parse, bind, execute, sync_, parse, bind, execute, flush} {
+			for _, m := range [][]byte{parse, bind, execute, endBatch, parse, bind, execute, flush} {
 				s.Sent(m[0])
 				s.Send(m)
 			}

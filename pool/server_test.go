@@ -11,11 +11,11 @@ import (
 
 // extended messages without parameters, for the unnamed statement and portal.
 var (
-	parse   = pgscript.Message('P', []byte("\x00SELECT 1\x00\x00\x00"))
-	bind    = pgscript.Message('B', []byte("\x00\x00\x00\x00\x00\x00\x00\x00"))
-	execute = pgscript.Message('E', []byte("\x00\x00\x00\x00\x00"))
-	flush   = pgscript.Message('H', nil)
-	sync_   = pgscript.Message('S', nil)
+	parse    = pgscript.Message('P', []byte("\x00SELECT 1\x00\x00\x00"))
+	bind     = pgscript.Message('B', []byte("\x00\x00\x00\x00\x00\x00\x00\x00"))
+	execute  = pgscript.Message('E', []byte("\x00\x00\x00\x00\x00"))
+	flush    = pgscript.Message('H', nil)
+	endBatch = pgscript.Message('S', nil)
 )
 
 // TestFatalWhileIdle: a server that has said FATAL is not lent any more, though
@@ -52,7 +52,7 @@ func TestClientLeaves(t *testing.T) {
 			pgscript.Expect("PBEH"), pgscript.Send(pgscript.Message('1', nil), pgscript.Message('2', nil), pgscript.Complete("SELECT 1")))},
 		{"no Sync after an error", [][]byte{parse, bind, execute, flush}, pgscript.Steps(
 			pgscript.Expect("PBEH"), pgscript.Send(pgscript.Error("ERROR", "42601", "syntax error")))},
-		{"no Sync behind a whole batch", [][]byte{parse, sync_, parse, flush}, pgscript.Steps(
+		{"no Sync behind a whole batch", [][]byte{parse, endBatch, parse, flush}, pgscript.Steps(
 			pgscript.Expect("PSPH"), pgscript.Send(pgscript.Message('1', nil), pgscript.Ready('I'), pgscript.Message('1', nil)))},
 		{"COPY begins", [][]byte{pgscript.Query("COPY things FROM STDIN")}, pgscript.Steps(
 			pgscript.Expect("Q"), pgscript.Send(pgscript.Message('G', []byte{0, 0, 0})))},
