@@ -26,6 +26,8 @@ type Borrower interface {
 	Reply(s *Server, b []byte)
 	// Ready says that the server has answered everything and waits.
 	Ready(s *Server)
+	// Copying says that the server wants the data of a COPY before anything else.
+	Copying(s *Server)
 	// Flushed says that what Send had to queue has gone out.
 	Flushed(s *Server)
 	// Lost says that the server is gone.

@@ -206,6 +206,7 @@ func (b *borrower) Rerouted() {
 func (b *borrower) Reply(_ *Server, p []byte) { b.got = append(b.got, p...) }
 func (b *borrower) Ready(*Server)             { b.ready++ }
 func (b *borrower) Flushed(*Server)           {}
+func (b *borrower) Copying(*Server)           {}
 
 func (b *borrower) Lost(_ *Server, why Loss) {
 	b.note("Lost")

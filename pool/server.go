@@ -236,6 +236,10 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 		}
 	case 'C':
 		s.noteComplete(message)
+	case 'G':
+		if s.state == lent && s.replies.CopyIn() {
+			s.borrower.Copying(s)
+		}
 	case 'A':
 		if s.state == idle {
 			return false, errNotification

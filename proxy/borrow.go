@@ -160,6 +160,15 @@ func (s *session) Ready(server *pool.Server) {
 	}
 }
 
+// Copying implements pool.Borrower. What was held back until everything has been
+// answered would wait for ever now: whatever it is, it ends the COPY.
+func (s *session) Copying(*pool.Server) {
+	if s.waiting {
+		s.waiting, s.resetting = false, false
+		s.conn.ProcessLater()
+	}
+}
+
 // Lost implements pool.Borrower. What was in flight decides the SQLSTATE: after
 // 08007 the client cannot know whether its transaction was committed (rule 13).
 func (s *session) Lost(server *pool.Server, why pool.Loss) {

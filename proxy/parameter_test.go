@@ -126,3 +126,15 @@ func TestResetBeforeManyQueries(t *testing.T) {
 		}
 	}
 }
+
+// TestResetBehindCopy: PostgreSQL wants data, and ends the connection for anything
+// else. It must get the RESET to do so: held back, it would make both wait for ever.
+func TestResetBehindCopy(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary, "DateStyle", "German")
+	c.exec("CREATE TEMP TABLE t (x text)")
+	c.send(pgscript.Query("COPY t FROM STDIN"), pgscript.Query("RESET ALL"))
+	if r := c.answer(); r.types != "GEE" || r.state() != "08P01" {
+		t.Errorf("COPY: %q %s, want GEE 08P01", r.types, r.state())
+	}
+}

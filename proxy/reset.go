@@ -34,6 +34,9 @@ func (s *session) noteReset(typ byte, body []byte) bool {
 	if how == takesNothing || len(s.Settings()) == 0 {
 		return true
 	}
+	if s.server.CopyIn() {
+		return true // it is not carried out: PostgreSQL fails the COPY instead
+	}
 	if !s.server.Settled() && !s.server.InBatch() {
 		return false
 	}
