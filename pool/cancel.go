@@ -58,7 +58,7 @@ func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func(delivered bo
 	}
 	t.counters.Cancels.Add(1)
 	t.background(func(context.Context) {
-		ctx, stop := limited(t.cancels, t.settings.CancelWaitTimeout)
+		ctx, stop := limited(t.cancels, t.settings.Load().CancelWaitTimeout)
 		defer stop()
 		err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key)
 		if err != nil {

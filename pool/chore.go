@@ -54,7 +54,7 @@ func (s *Server) prepare(w *Waiter) bool {
 	w.server = s
 	s.waiter, s.borrower = w, w.borrower
 	s.state = settling
-	set := s.pool.set.settings
+	set := s.pool.set.settings.Load()
 	if set.ServerCheck && s.pool.loop.Now().Sub(s.lastUse) > set.ServerCheckDelay {
 		s.ask(checking, set.ServerCheckQuery)
 		return false
@@ -125,7 +125,7 @@ func (s *Server) reset() {
 	if s.replies.Status() != 'I' {
 		statements = append(statements, "ROLLBACK")
 	}
-	if q := s.pool.set.settings.ServerResetQuery; q != "" {
+	if q := s.pool.rules.ServerResetQuery; q != "" {
 		statements = append(statements, q)
 	}
 	if len(statements) == 0 {

@@ -30,7 +30,7 @@ type rig struct {
 
 // usual are the settings of a rig: one server, no time limits.
 func usual() Settings {
-	return Settings{DefaultPoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour}
+	return Settings{Rules: Rules{PoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour}}
 }
 
 // newRig makes a pool for a replica at addr, whose logins need no proof.

@@ -34,7 +34,7 @@ func (p *Pool) fill() {
 }
 
 func (p *Pool) room() bool {
-	size := p.database.PoolSize
+	size := p.rules.PoolSize
 	return size <= 0 || len(p.servers)+p.dialing < size
 }
 
@@ -125,7 +125,7 @@ func (p *Pool) loginFailed(err error) {
 	var fatal *wire.Error
 	if errors.As(err, &fatal) && fatal.Code == wire.CodeTooManyConnections {
 		// The node is full. A server that comes back serves the queue meanwhile.
-		pause = max(pause, p.set.settings.ServerLoginRetry)
+		pause = max(pause, p.set.settings.Load().ServerLoginRetry)
 	}
 	p.retryLater(pause)
 }

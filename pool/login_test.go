@@ -144,7 +144,7 @@ func TestRefusedLogin(t *testing.T) {
 // server that comes back (rule 30).
 func TestFullNode(t *testing.T) {
 	settings := usual()
-	settings.DefaultPoolSize = 3
+	settings.PoolSize = 3
 	settings.ServerLoginRetry = time.Hour
 	server := pgscript.ServeEach(t, newLogin("off"), refusal("53300"))
 	r := newRig(t, server.Addr, settings)

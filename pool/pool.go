@@ -21,15 +21,15 @@ type Key struct {
 // code on its loop.
 type Pool struct {
 	// Immutable after creation.
-	set      *Set
-	loop     *loop.Loop
-	key      Key
-	role     route.Role
-	database Database
-	params   []wire.Param // of a private pool: its server logs in with them, and serves once
-	log      *zap.Logger
+	set    *Set
+	loop   *loop.Loop
+	key    Key
+	role   route.Role
+	params []wire.Param // of a private pool: its server logs in with them, and serves once
+	log    *zap.Logger
 
 	// Owned by the loop.
+	rules    Rules
 	idle     []*Server // the last one was used last
 	servers  map[*Server]struct{}
 	queue    queue
@@ -123,7 +123,7 @@ func (p *Pool) returned(s *Server) {
 		s.terminate("its pool is no longer in use")
 		return
 	}
-	if life := p.set.settings.ServerLifetime; s.loans > 0 && now.Sub(s.created) >= life {
+	if life := p.rules.ServerLifetime; s.loans > 0 && now.Sub(s.created) >= life {
 		s.terminate("server_lifetime")
 		p.fill()
 		return
@@ -235,7 +235,7 @@ func (p *Pool) recycle(w *Waiter) {
 
 // armQueueTimer makes the one timer of the queue follow its oldest waiter.
 func (p *Pool) armQueueTimer() {
-	limit := p.set.settings.QueryWaitTimeout
+	limit := p.rules.QueryWaitTimeout
 	if p.queue.first == nil || limit <= 0 {
 		p.waitTime.Stop()
 		p.waitTime = nil
@@ -249,7 +249,7 @@ func (p *Pool) armQueueTimer() {
 }
 
 func (p *Pool) expireWaiters() {
-	limit := p.set.settings.QueryWaitTimeout
+	limit := p.rules.QueryWaitTimeout
 	for w := p.queue.first; w != nil && p.loop.Now().Sub(w.since) >= limit; w = p.queue.first {
 		p.queue.remove(w)
 		b := w.borrower
@@ -286,13 +286,12 @@ func (p *Pool) armSweeper() {
 
 // expiry is when an idle server is to be closed.
 func (p *Pool) expiry(s *Server) (time.Time, bool) {
-	set := p.set.settings
 	var at time.Time
-	if set.ServerIdleTimeout > 0 {
-		at = s.lastUse.Add(set.ServerIdleTimeout)
+	if limit := p.set.settings.Load().ServerIdleTimeout; limit > 0 {
+		at = s.lastUse.Add(limit)
 	}
-	if set.ServerLifetime > 0 {
-		if end := s.created.Add(set.ServerLifetime); at.IsZero() || end.Before(at) {
+	if p.rules.ServerLifetime > 0 {
+		if end := s.created.Add(p.rules.ServerLifetime); at.IsZero() || end.Before(at) {
 			at = end
 		}
 	}

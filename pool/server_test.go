@@ -105,7 +105,7 @@ func TestReleasedInsideLent(t *testing.T) {
 // TestBrokenBeforeLent: the client takes another server that is at hand.
 func TestBrokenBeforeLent(t *testing.T) {
 	settings := usual()
-	settings.DefaultPoolSize = 2
+	settings.PoolSize = 2
 	settings.ServerCheck, settings.ServerCheckQuery = true, ";"
 	server := pgscript.ServeEach(t,
 		pgscript.Steps(pgscript.AcceptLogin(), answer(""), pgscript.ExpectGone()),
@@ -113,9 +113,9 @@ func TestBrokenBeforeLent(t *testing.T) {
 	)
 	r := newRig(t, server.Addr, settings)
 	a := r.lend()
-	r.do(func() { r.pool.set.settings.ServerCheckDelay = time.Hour }) // not for the one just logged in
+	r.do(func() { r.pool.set.settings.Load().ServerCheckDelay = time.Hour }) // not for the one just logged in
 	b := r.lend()
-	r.do(func() { r.pool.set.settings.ServerCheckDelay = -1 })
+	r.do(func() { r.pool.set.settings.Load().ServerCheckDelay = -1 })
 	a.release()
 	b.release() // used last, so tried first
 	c := r.lend()

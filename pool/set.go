@@ -50,7 +50,6 @@ type Options struct {
 // Set holds all pools, and what they share: credentials, dial slots, counters.
 type Set struct {
 	// Immutable after NewSet.
-	settings Settings
 	loops    []*loop.Loop
 	log      *zap.Logger
 	observer func(route.Observation)
@@ -63,6 +62,7 @@ type Set struct {
 	stopLast context.CancelFunc
 	running  sync.WaitGroup
 
+	settings atomic.Pointer[Settings]
 	counters Counters
 
 	// Guarded by mu.
@@ -79,8 +79,7 @@ type Set struct {
 func NewSet(o Options) *Set {
 	ctx, stop := context.WithCancel(context.Background())
 	cancels, stopLast := context.WithCancel(context.Background())
-	return &Set{
-		settings:    o.Settings,
+	t := &Set{
 		loops:       o.Loops,
 		log:         o.Log,
 		observer:    o.Observe,
@@ -96,6 +95,28 @@ func NewSet(o Options) *Set {
 		perLoop:     make(map[*loop.Loop]int),
 		credentials: make(map[string]auth.Credential),
 	}
+	t.settings.Store(&o.Settings)
+	return t
+}
+
+// Apply makes new settings count. Servers that are connected are kept.
+func (t *Set) Apply(settings Settings) {
+	t.settings.Store(&settings)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.pools {
+		p.loop.Post(func() { p.apply(settings.rules(p.key)) })
+	}
+}
+
+// apply makes new rules count for what the pool does from now on.
+func (p *Pool) apply(r Rules) {
+	p.rules = r
+	p.waitTime.Stop()
+	p.armQueueTimer()
+	p.sweeper.Stop()
+	p.armSweeper()
+	p.fill()
 }
 
 // Close gives up logins under way, and after a second cancel requests, and waits
@@ -160,7 +181,7 @@ func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.P
 	defer t.mu.Unlock()
 	p := t.newPool(key, role, home)
 	p.params = params
-	p.database.PoolSize = 1
+	p.rules.PoolSize = 1
 	p.retired = t.left(key.Node)
 	t.private[p] = struct{}{}
 	return p
@@ -174,12 +195,12 @@ func (t *Set) left(node *route.Node) bool {
 
 func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
 	return &Pool{
-		set:      t,
-		loop:     home,
-		key:      key,
-		role:     role,
-		database: t.settings.database(key.Database),
-		servers:  make(map[*Server]struct{}),
+		set:     t,
+		loop:    home,
+		key:     key,
+		role:    role,
+		rules:   t.settings.Load().rules(key),
+		servers: make(map[*Server]struct{}),
 		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
 			zap.String("db", key.Database), zap.String("user", key.User)),
 	}
@@ -246,17 +267,18 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 		return nil, ctx.Err()
 	}
 	started := time.Now()
-	ctx, cancel := limited(ctx, t.settings.ServerConnectTimeout)
+	settings := t.settings.Load()
+	ctx, cancel := limited(ctx, settings.ServerConnectTimeout)
 	defer cancel()
 	conn, err := dial.Login(ctx, &dial.Config{
 		Network:    "tcp",
 		Address:    key.Node.Addr,
 		User:       key.User,
-		Database:   t.settings.database(key.Database).Name,
+		Database:   settings.rules(key).Database,
 		Params:     params,
 		Credential: t.credential(key.User),
 		KeyCache:   t.keys,
-		Keepalive:  t.settings.Keepalive,
+		Keepalive:  settings.Keepalive,
 	})
 	if err == nil && role == route.Primary {
 		err = provePrimary(ctx, conn)

@@ -7,45 +7,55 @@ import (
 )
 
 // Settings are what PgBouncer's settings of the same names mean for servers.
-// Zero durations disable what they limit.
+// Zero durations disable what they limit. They are replaced as a whole, by
+// Set.Apply, and never changed.
 type Settings struct {
-	DefaultPoolSize      int             // servers a pool may have; 0 is unlimited
-	ServerResetQuery     string          // sent when a session ends; empty for none
 	ServerCheckQuery     string          // sent before a server is lent that was idle for ServerCheckDelay
 	ServerCheck          bool            // whether there is a check query; it may be the empty one
 	ServerCheckDelay     time.Duration   // since the last use
-	ServerLifetime       time.Duration   // age from which a server is not lent again; 0 lends it once
 	ServerIdleTimeout    time.Duration   // idle time after which a server is closed
 	ServerConnectTimeout time.Duration   // dial and login together
 	ServerLoginRetry     time.Duration   // pause after a login that failed for lack of a server
-	QueryWaitTimeout     time.Duration   // in the queue of a pool
 	CancelWaitTimeout    time.Duration   // for a cancel request to reach its server
 	Keepalive            *dial.Keepalive // of connections to servers; nil means dial's default
 
-	// Databases maps a client's database name to what is special about it; the
-	// name "*" stands for all others.
-	Databases map[string]Database
+	// Rules are those of every pool, unless RulesFor is set.
+	Rules
+	// RulesFor gives the rules of one pool, by the client's names of database
+	// and user, where these differ. It is pure; any goroutine may call it.
+	RulesFor func(database, user string) Rules
 }
 
-// Database is what a pool of one database has different from the others.
-type Database struct {
-	Name     string // on the server; empty for the same name
-	PoolSize int    // 0 for DefaultPoolSize
+// Rules are the settings that a database or a user may have of its own.
+type Rules struct {
+	Database         string        // on the server; empty for the client's name
+	Mode             Mode          // when a server is taken back
+	PoolSize         int           // servers a pool may have; 0 is unlimited
+	ServerResetQuery string        // sent when a session ends; empty for none
+	ServerLifetime   time.Duration // age from which a server is not lent again; 0 lends it once
+	QueryWaitTimeout time.Duration // in the queue of a pool
 }
 
-// database returns the entry that applies to a client's database name.
-func (s *Settings) database(name string) Database {
-	d, ok := s.Databases[name]
-	if !ok {
-		d = s.Databases["*"]
+// Mode says how long a client keeps its server: PgBouncer's pool_mode.
+type Mode uint8
+
+// Modes.
+const (
+	SessionMode     Mode = iota // until the client leaves
+	TransactionMode             // until its transaction ends
+	StatementMode               // as TransactionMode, and transactions of more than one statement are refused
+)
+
+// rules are those of the pool for key.
+func (s *Settings) rules(key Key) Rules {
+	r := s.Rules
+	if s.RulesFor != nil {
+		r = s.RulesFor(key.Database, key.User)
 	}
-	if d.Name == "" {
-		d.Name = name
+	if r.Database == "" {
+		r.Database = key.Database
 	}
-	if d.PoolSize == 0 {
-		d.PoolSize = s.DefaultPoolSize
-	}
-	return d
+	return r
 }
 
 // DefaultCancelWait is PgBouncer's default of cancel_wait_timeout.

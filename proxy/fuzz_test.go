@@ -125,7 +125,7 @@ func fuzzProxy(f *testing.F) (*Proxy, string) {
 		f.Fatal(err)
 	}
 	p := New(Options{Settings: Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100}, Loops: []*loop.Loop{l}, Log: zap.NewNop()})
-	pools := pool.NewSet(pool.Options{Settings: pool.Settings{DefaultPoolSize: 2, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour},
+	pools := pool.NewSet(pool.Options{Settings: pool.Settings{Rules: pool.Rules{PoolSize: 2, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour}},
 		Loops: []*loop.Loop{l}, Log: zap.NewNop(), LoggedIn: p.LoggedIn})
 	p.UsePools(pools)
 	p.SetTable(table(node("n1", backend.Addr().String())))

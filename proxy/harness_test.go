@@ -88,8 +88,8 @@ func newSite(t testing.TB, p plan) *site {
 		p.proxy(&clients)
 	}
 	servers := pool.Settings{
-		DefaultPoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour, ServerIdleTimeout: time.Hour,
-		ServerConnectTimeout: patience, ServerLoginRetry: time.Second, QueryWaitTimeout: patience, CancelWaitTimeout: patience,
+		Rules:             pool.Rules{PoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour, QueryWaitTimeout: patience},
+		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, CancelWaitTimeout: patience,
 	}
 	if p.pool != nil {
 		p.pool(&servers)

@@ -22,9 +22,9 @@ import (
 func (p *Proxy) login(conn net.Conn, role route.Role) {
 	free := p.unknown.enter(conn)
 	defer free()
-	over := p.clients.Add(1) > int64(p.settings.MaxClientConn)
+	over := p.clients.Add(1) > int64(p.settings.Load().MaxClientConn)
 	ctx := p.ctx
-	if d := p.settings.ClientLoginTimeout; d > 0 {
+	if d := p.settings.Load().ClientLoginTimeout; d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
@@ -71,7 +71,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d := a.proxy.settings.Disabled; d != nil && d(ask.database) {
+	if d := a.proxy.settings.Load().Disabled; d != nil && d(ask.database) {
 		return wire.Fatal(wire.CodeCannotConnectNow, "database \""+ask.database+"\" is disabled", "")
 	}
 	if err := a.negotiate(); err != nil {
@@ -90,7 +90,7 @@ func (a *attempt) run(ctx context.Context) error {
 
 // appName is what the client's application_name becomes on its server.
 func (a *attempt) appName(ask *request) string {
-	if a.proxy.settings.ApplicationNameAddHost {
+	if a.proxy.settings.Load().ApplicationNameAddHost {
 		return ask.appName + " - " + a.conn.RemoteAddr().String()
 	}
 	return ask.appName
@@ -111,8 +111,9 @@ func (a *attempt) negotiate() error {
 // authenticate runs the exchange that auth_type asks for, AuthenticationOk
 // included: like PostgreSQL, pgvip looks at the database only afterwards.
 func (a *attempt) authenticate(user string) error {
-	secret, found := a.proxy.settings.Users.Lookup(user)
-	l := a.proxy.auth.Begin(a.proxy.settings.AuthMethod, user, secret, found)
+	settings := a.proxy.settings.Load()
+	secret, found := settings.Users.Lookup(user)
+	l := a.proxy.auth.Begin(settings.AuthMethod, user, secret, found)
 	send, done, failed := l.Start()
 	for failed == nil {
 		if _, err := a.conn.Write(send); err != nil {

@@ -44,14 +44,14 @@ type Options struct {
 // Proxy serves clients on any number of listeners.
 type Proxy struct {
 	// Immutable after New and UsePools.
-	settings Settings
-	loops    []*loop.Loop
-	shards   map[*loop.Loop]*shard
-	pools    *pool.Set
-	auth     *auth.Server
-	log      *zap.Logger
+	loops  []*loop.Loop
+	shards map[*loop.Loop]*shard
+	pools  *pool.Set
+	auth   *auth.Server
+	log    *zap.Logger
 
 	// Atomic.
+	settings atomic.Pointer[Settings]
 	table    atomic.Pointer[route.Table]
 	turn     atomic.Uint64 // of the round robin over the replicas
 	clients  atomic.Int64  // logged in or logging in
@@ -77,17 +77,17 @@ type Proxy struct {
 func New(o Options) *Proxy {
 	ctx, stop := context.WithCancel(context.Background())
 	p := &Proxy{
-		settings: o.Settings,
-		loops:    o.Loops,
-		shards:   make(map[*loop.Loop]*shard),
-		auth:     auth.NewServer(auth.ServerConfig{}),
-		log:      o.Log,
-		unknown:  crowd{tokens: make(chan struct{}, maxLogins)},
-		compute:  make(chan struct{}, maxProofs),
-		ctx:      ctx,
-		stop:     stop,
-		changed:  make(chan struct{}),
+		loops:   o.Loops,
+		shards:  make(map[*loop.Loop]*shard),
+		auth:    auth.NewServer(auth.ServerConfig{}),
+		log:     o.Log,
+		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
+		compute: make(chan struct{}, maxProofs),
+		ctx:     ctx,
+		stop:    stop,
+		changed: make(chan struct{}),
 	}
+	p.settings.Store(&o.Settings)
 	p.sessions.byID = make(map[uint32]*session)
 	p.welcomes.known = make(map[string]*identity)
 	for _, l := range o.Loops {
@@ -99,6 +99,9 @@ func New(o Options) *Proxy {
 
 // UsePools gives the proxy its pools, whose Options.LoggedIn is p.LoggedIn.
 func (p *Proxy) UsePools(pools *pool.Set) { p.pools = pools }
+
+// Apply makes new settings count, for clients that are there as well.
+func (p *Proxy) Apply(settings Settings) { p.settings.Store(&settings) }
 
 // Counters gives the counters, which may be read at any time.
 func (p *Proxy) Counters() *Counters { return &p.counters }

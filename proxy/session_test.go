@@ -15,7 +15,7 @@ import (
 )
 
 func poolSize(n int) func(*pool.Settings) {
-	return func(set *pool.Settings) { set.DefaultPoolSize = n }
+	return func(set *pool.Settings) { set.PoolSize = n }
 }
 
 // TestServerAtFirstQuery: 10,000 idle clients need no backend.
@@ -265,7 +265,13 @@ func TestSlowReader(t *testing.T) {
 // of its own.
 func TestDatabasesMap(t *testing.T) {
 	s := newSite(t, plan{pool: func(set *pool.Settings) {
-		set.Databases = map[string]pool.Database{"shop": {Name: lab.AppDatabase, PoolSize: 2}}
+		set.RulesFor = func(database, _ string) pool.Rules {
+			r := set.Rules
+			if database == "shop" {
+				r.Database, r.PoolSize = lab.AppDatabase, 2
+			}
+			return r
+		}
 	}})
 	for range 2 {
 		c := login(t, s.primary, "database", "shop")

@@ -7,7 +7,8 @@ import (
 )
 
 // Settings are what the configuration says about clients. Zero durations
-// disable what they limit.
+// disable what they limit. They are replaced as a whole, by Proxy.Apply, and
+// never changed.
 type Settings struct {
 	AuthMethod             auth.Method
 	Users                  *auth.UserList // never nil

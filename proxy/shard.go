@@ -62,7 +62,7 @@ func (sh *shard) unpark() {
 
 // arm makes the one timer follow whoever has been parked longest.
 func (sh *shard) arm() {
-	limit := sh.proxy.settings.FailoverWaitTimeout
+	limit := sh.proxy.settings.Load().FailoverWaitTimeout
 	if limit <= 0 || len(sh.parked) == 0 || sh.timer.Pending() {
 		return
 	}
@@ -71,7 +71,7 @@ func (sh *shard) arm() {
 }
 
 func (sh *shard) expire() {
-	limit := sh.proxy.settings.FailoverWaitTimeout
+	limit := sh.proxy.settings.Load().FailoverWaitTimeout
 	for len(sh.parked) > 0 && sh.loop.Now().Sub(sh.parked[0].since) >= limit {
 		s := sh.parked[0].s
 		table := sh.proxy.table.Load()

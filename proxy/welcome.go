@@ -114,7 +114,7 @@ func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
 func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
 	who := p.welcomes.identity(r)
 	var limit <-chan time.Time // nil without a limit
-	if d := p.settings.FailoverWaitTimeout; d > 0 {
+	if d := p.settings.Load().FailoverWaitTimeout; d > 0 {
 		limit = time.After(d)
 	}
 	for {

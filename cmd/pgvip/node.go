@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -192,27 +191,32 @@ func proxySettings(c *config.Config, users *auth.UserList) proxy.Settings {
 }
 
 func poolSettings(c *config.Config) pool.Settings {
-	s := pool.Settings{
-		DefaultPoolSize:      c.DefaultPoolSize,
-		ServerResetQuery:     c.ServerResetQuery,
+	return pool.Settings{
 		ServerCheck:          c.ServerCheckQuery.Enabled,
 		ServerCheckQuery:     c.ServerCheckQuery.SQL,
 		ServerCheckDelay:     c.ServerCheckDelay,
-		ServerLifetime:       c.ServerLifetime,
 		ServerIdleTimeout:    c.ServerIdleTimeout,
 		ServerConnectTimeout: c.ServerConnectTimeout,
 		ServerLoginRetry:     c.ServerLoginRetry,
-		QueryWaitTimeout:     c.QueryWaitTimeout,
 		CancelWaitTimeout:    pool.DefaultCancelWait,
 		Keepalive:            serverKeepalive(c),
-		Databases:            make(map[string]pool.Database, len(c.Databases)),
+		RulesFor:             func(database, user string) pool.Rules { return poolRules(c, database, user) },
 	}
-	for name, d := range c.Databases {
-		size := d.PoolSize
-		if size == 0 {
-			size = math.MaxInt // 0 would mean DefaultPoolSize to the pool, no limit to the file
-		}
-		s.Databases[name] = pool.Database{Name: d.DBName, PoolSize: size}
+}
+
+// poolRules are the settings of one pool, what its database and user have of
+// their own included.
+func poolRules(c *config.Config, database, user string) pool.Rules {
+	d := c.Database(database)
+	mode := map[config.PoolMode]pool.Mode{
+		config.PoolSession: pool.SessionMode, config.PoolTransaction: pool.TransactionMode, config.PoolStatement: pool.StatementMode,
+	}[c.Mode(database, user)]
+	return pool.Rules{
+		Database:         d.DBName,
+		Mode:             mode,
+		PoolSize:         d.PoolSize,
+		ServerResetQuery: c.ServerResetQuery,
+		ServerLifetime:   c.ServerLifetime,
+		QueryWaitTimeout: c.QueryWaitTimeout,
 	}
-	return s
 }
