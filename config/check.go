@@ -3,8 +3,13 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,6 +47,30 @@ func socketDir(text string) (string, error) {
 	return text, nil
 }
 
+// fileMode reads permissions as chmod(1) takes them, "0660".
+func fileMode(text string) (fs.FileMode, error) {
+	n, err := strconv.ParseUint(text, 8, 32)
+	if err != nil || n > 0o777 {
+		return 0, fmt.Errorf("must be permissions in octal like 0660, is %q", text)
+	}
+	return fs.FileMode(n), nil
+}
+
+// network reads a network, "10.0.0.0/8", or a single address.
+func network(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("must be a network like 10.0.0.0/8, is %q", text)
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("must have no bits beyond its mask, is %q: write %q", text, p.Masked().String())
+	}
+	return p, nil
+}
+
 // keepSpan reads TCP_KEEPIDLE or TCP_KEEPINTVL, whole seconds up to
 // MAX_TCP_KEEPIDLE (linux/include/net/tcp.h).
 func keepSpan(text string) (time.Duration, error) {
@@ -57,6 +86,7 @@ func (r *reader) check(c *Config) {
 	r.checkCluster(c)
 	r.checkListen(c)
 	r.checkAuth(c)
+	r.checkTLS(c)
 	r.checkDatabases(c)
 }
 
@@ -106,24 +136,90 @@ func (r *reader) checkTaken(taken map[Address]string, path string, list []Addres
 }
 
 func (r *reader) checkAuth(c *Config) {
-	c.AuthFile = r.resolve(c.AuthFile)
-	if c.AuthFile == "" && c.AuthType != AuthTrust {
-		r.faultAt("auth_file", "is required with auth_type %s", c.AuthType)
+	// Without a user in some place nobody could log in.
+	var places bool
+	for _, d := range c.Databases {
+		places = places || d.AuthUser.IsSet()
+	}
+	places = places || c.AuthFile != "" || c.AuthUser != ""
+	switch c.AuthType {
+	case AuthPlain, AuthMD5, AuthSCRAM:
+		if !places {
+			r.faultAt("auth_file", "is required with auth_type %s and without auth_user", c.AuthType)
+		}
+	case AuthHBA:
+		if c.AuthHBAFile == "" {
+			r.faultAt("auth_hba_file", "is required with auth_type hba")
+		}
+	case AuthCert:
+		if c.ClientTLS.Mode < SSLVerifyCA {
+			r.faultAt("client_tls_sslmode", "must be verify-ca or verify-full with auth_type cert, is %s", c.ClientTLS.Mode)
+		}
+	case AuthAny:
+		r.checkAny(c)
+	}
+	if c.AuthUserPassword.IsSet() && c.AuthUser == "" {
+		r.faultAt("auth_user", "is required with a password")
+	}
+	r.checkAuthDB("auth_dbname", c.AuthDBName)
+}
+
+// checkAny wants a user for the servers of every database, since that of the
+// client is ignored.
+func (r *reader) checkAny(c *Config) {
+	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
+		if d := c.Databases[name]; d.User == "" && !d.Disabled {
+			r.faultAt(join("databases", name)+".user", "is required with auth_type any, which ignores the client's")
+		}
+	}
+}
+
+func (r *reader) checkAuthDB(path, name string) {
+	if isConsole(name) {
+		r.faultAt(path, "names the operators' console, which has no users")
+	}
+}
+
+// isConsole reports whether a database is that of the operators.
+func isConsole(name string) bool { return name == "pgbouncer" || name == "pgvip" }
+
+func (r *reader) checkTLS(c *Config) {
+	r.checkSide("client_tls_", &c.ClientTLS)
+	r.checkSide("server_tls_", &c.ServerTLS)
+	if c.ClientTLS.Mode > SSLDisable && c.ClientTLS.CertFile == "" && c.ClientTLS.KeyFile == "" {
+		r.faultAt("client_tls_cert_file", "is required with client_tls_sslmode %s", c.ClientTLS.Mode)
+	}
+	if s := &c.ServerTLS; s.Negotiation == "direct" && s.Mode < SSLRequire {
+		r.faultAt("server_tls_sslnegotiation", "must be postgres with server_tls_sslmode %s, is direct", s.Mode)
+	}
+}
+
+func (r *reader) checkSide(prefix string, t *TLS) {
+	switch {
+	case t.CertFile == "" && t.KeyFile != "":
+		r.faultAt(prefix+"cert_file", "is required with %skey_file", prefix)
+	case t.CertFile != "" && t.KeyFile == "":
+		r.faultAt(prefix+"key_file", "is required with %scert_file", prefix)
+	}
+	if t.Mode >= SSLVerifyCA && t.CAFile == "" {
+		r.faultAt(prefix+"ca_file", "is required with %ssslmode %s", prefix, t.Mode)
 	}
 }
 
 func (r *reader) checkDatabases(c *Config) {
-	fallback, ok := c.Databases[AnyDatabase]
-	if !ok {
-		c.Databases[AnyDatabase] = c.databaseDefaults()
-	}
+	fallback := c.Databases[AnyDatabase]
 	if fallback.DBName != "" {
 		r.faultAt("databases.*.dbname", "would send every unnamed database to %q", fallback.DBName)
 	}
-	for _, name := range []string{"pgbouncer", "pgvip"} {
-		if path := join("databases", name); r.given(path) {
+	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
+		d, path := c.Databases[name], join("databases", name)
+		if isConsole(name) {
 			r.faultAt(path, "is the name of the operators' console")
 		}
+		if d.Password.IsSet() && d.User == "" {
+			r.faultAt(path+".user", "is required with a password")
+		}
+		r.checkAuthDB(path+".auth_dbname", d.AuthDBName.Or(""))
 	}
 }
 

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"io/fs"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -27,30 +29,65 @@ type Config struct {
 	Probe  Probe
 	Log    Log
 
-	AuthType AuthType
-	// AuthFile is the path of the user list in PgBouncer's format; "" without one.
-	AuthFile string
+	Auth
+	ClientTLS TLS
+	ServerTLS TLS
 
-	PoolMode PoolMode
+	// AdminUsers may do everything on the console, StatsUsers look.
+	AdminUsers []string
+	StatsUsers []string
+
+	PoolMode     PoolMode
+	SessionState SessionState
 	// DefaultPoolSize bounds the server connections of one pool, which is one
 	// (node, database, user); 0 is no limit.
 	DefaultPoolSize int
+	// MinPoolSize is how many servers a pool with clients keeps.
+	MinPoolSize int
+	// ReservePoolSize more servers help a pool whose client has waited for
+	// ReservePoolTimeout; 0 in either means none.
+	ReservePoolSize    int
+	ReservePoolTimeout time.Duration
+	// Server connections of a database and of a user; 0 is no limit.
+	MaxDBConnections   int
+	MaxUserConnections int
 	// MaxClientConn bounds the clients that are logged in or waiting.
 	MaxClientConn int
+	// Clients of a database and of a user; 0 is no limit.
+	MaxDBClientConnections   int
+	MaxUserClientConnections int
+	// MaxPreparedStatements of clients are kept on each server in transaction
+	// and statement mode; 0 leaves named statements alone.
+	MaxPreparedStatements int
+	// MaxPacketSize bounds one message of a client, in bytes.
+	MaxPacketSize int
 
 	// QueryWaitTimeout ends a client that has waited this long for a server
 	// while there is a primary; 0 waits for ever.
 	QueryWaitTimeout time.Duration
-	// FailoverWaitTimeout is the same while no primary is proven (rule 26).
+	// QueryWaitNotify is when a waiting client gets a notice; 0 is never.
+	QueryWaitNotify time.Duration
+	// FailoverWaitTimeout is QueryWaitTimeout while no primary is proven (rule 26).
 	FailoverWaitTimeout time.Duration
 	// ClientLoginTimeout bounds the time from accept to a finished login; 0 is no limit.
 	ClientLoginTimeout time.Duration
+	// What ends a client or its server after so long; 0 never does.
+	ClientIdleTimeout      time.Duration // without a server
+	QueryTimeout           time.Duration // from the query to its end, waiting included
+	TransactionTimeout     time.Duration
+	IdleTransactionTimeout time.Duration
+	// CancelWaitTimeout bounds how long a cancel request may take to its server.
+	CancelWaitTimeout time.Duration
 	// DrainTimeout bounds how long a stop waits for open transactions; 0 does not wait.
 	DrainTimeout time.Duration
 
 	// ServerResetQuery runs on a server after each session that used it; ""
-	// runs nothing.
-	ServerResetQuery string
+	// runs nothing. ServerResetQueryAlways runs it in every pool mode.
+	ServerResetQuery       string
+	ServerResetQueryAlways bool
+	// ServerRoundRobin lends the server that was idle longest, and not the one
+	// used last.
+	ServerRoundRobin bool
 	// ServerLifetime is the age at which a server connection is not lent again;
 	// 0 uses each once.
 	ServerLifetime time.Duration
@@ -63,6 +100,11 @@ type Config struct {
 	ServerConnectTimeout time.Duration
 	// ServerLoginRetry is the pause after a failed login to a server.
 	ServerLoginRetry time.Duration
+	// ServerFastClose ends sessions, between transactions, whose server is to be
+	// closed because of RECONNECT or a reload.
+	ServerFastClose bool
+	// DNSMaxTTL is how long a resolved name is used.
+	DNSMaxTTL time.Duration
 
 	// ApplicationNameAddHost appends the client's address to application_name.
 	ApplicationNameAddHost bool
@@ -71,6 +113,9 @@ type Config struct {
 	Keepalive     Keepalive
 	// Loops is the number of event loops; 0 chooses by the CPUs (rule 9).
 	Loops int
+
+	// StatsPeriod is how often the averages of SHOW and the log are made.
+	StatsPeriod time.Duration
 
 	// Databases by the name that clients ask for. "*" is always there and
 	// stands for every database that is not named; use Database to look up.
@@ -93,7 +138,37 @@ type Listen struct {
 	Replicas []Address
 	// UnixSocketDir holds .s.PGSQL.<port> with the port of the first address of
 	// each role (rule 15); "" without Unix sockets.
-	UnixSocketDir string
+	UnixSocketDir   string
+	UnixSocketMode  fs.FileMode
+	UnixSocketGroup string // "" leaves it to the system
+	// ProxyProtocolNetworks are those from which every connection begins with a
+	// PROXY header.
+	ProxyProtocolNetworks []netip.Prefix
+}
+
+// Auth says how clients prove who they are.
+type Auth struct {
+	AuthType AuthType
+	// AuthFile is the path of the user list in PgBouncer's format; "" without one.
+	AuthFile      string
+	AuthHBAFile   string // pg_hba.conf's format
+	AuthIdentFile string // pg_ident.conf's format
+
+	// AuthUser runs AuthQuery for users who are not in the user list; "" for no
+	// such query. Without AuthUserPassword its secret is that in the user list.
+	AuthUser         string
+	AuthUserPassword Secret
+	AuthQuery        string
+	// AuthDBName is the database AuthQuery runs in; "" is the client's.
+	AuthDBName string
+
+	// SCRAMIterations is the count for users whose secret is no verifier.
+	SCRAMIterations int
+	// ServerSCRAMMinIterations is the least count that a server may ask for.
+	ServerSCRAMMinIterations int
+	// MockAuthenticationNonce makes the salts of users who do not exist; one that
+	// is not set is random.
+	MockAuthenticationNonce Secret
 }
 
 // Probe says how nodes are checked; the names are HAProxy's.
@@ -124,6 +199,12 @@ type Keepalive struct {
 type Log struct {
 	Level  string // debug, info, warn or error
 	Format string // console or json
+
+	Connections    bool // successful logins
+	Disconnections bool // with their reasons
+	PoolerErrors   bool // errors that clients get from pgvip
+	Stats          bool // one line each StatsPeriod
+	Verbose        int  // from 1 on, Level is debug
 }
 
 // CheckQuery is server_check_query: what a server must answer before it is lent
@@ -133,46 +214,56 @@ type CheckQuery struct {
 	SQL     string // "" is PostgreSQL's empty query
 }
 
-// Database is the settings of one database, defaults filled in.
+// Database is what is set for one database.
 type Database struct {
 	// DBName is its name on the servers; "" is the name that the client gave.
-	DBName   string
-	PoolSize int
-	PoolMode PoolMode
+	DBName string
 	// Disabled refuses every client.
 	Disabled bool
+	// User is who servers log in as; "" is the client's user.
+	User     string
+	Password Secret
+
+	AuthUser   Optional[string]
+	AuthQuery  Optional[string]
+	AuthDBName Optional[string]
+
+	PoolMode               Optional[PoolMode]
+	SessionState           Optional[SessionState]
+	PoolSize               Optional[int]
+	MinPoolSize            Optional[int]
+	ReservePoolSize        Optional[int]
+	MaxDBConnections       Optional[int]
+	MaxDBClientConnections Optional[int]
+	QueryWaitTimeout       Optional[time.Duration]
+	ServerLifetime         Optional[time.Duration]
+
+	// ConnectQuery runs on each new server; "" runs nothing.
+	ConnectQuery string
+	// Parameters that servers log in with; "" leaves them to PostgreSQL.
+	ClientEncoding string
+	DateStyle      string
+	TimeZone       string
 }
 
-// User is what is set for one user.
+// User is what is set for one user. It wins over what the database has.
 type User struct {
-	PoolMode PoolMode // PoolInherit unless set
+	PoolMode                 Optional[PoolMode]
+	SessionState             Optional[SessionState]
+	PoolSize                 Optional[int]
+	ReservePoolSize          Optional[int]
+	MaxUserConnections       Optional[int]
+	MaxUserClientConnections Optional[int]
+	QueryWaitTimeout         Optional[time.Duration]
+	QueryTimeout             Optional[time.Duration]
+	TransactionTimeout       Optional[time.Duration]
+	IdleTransactionTimeout   Optional[time.Duration]
+	ClientIdleTimeout        Optional[time.Duration]
 }
 
 // AnyDatabase is the name under which Databases keeps the settings of every
 // database that has none of its own.
 const AnyDatabase = "*"
-
-// Database gives the settings of the database that a client named, with DBName
-// filled in.
-func (c *Config) Database(name string) Database {
-	d, ok := c.Databases[name]
-	if !ok {
-		d = c.Databases[AnyDatabase]
-	}
-	if d.DBName == "" {
-		d.DBName = name
-	}
-	return d
-}
-
-// Mode gives the pool mode of a user's sessions in a database. The user's
-// setting wins over the database's, as in PgBouncer.
-func (c *Config) Mode(database, user string) PoolMode {
-	if m := c.Users[user].PoolMode; m != PoolInherit {
-		return m
-	}
-	return c.Database(database).PoolMode
-}
 
 // Default gives the configuration of an empty file. It lacks what has no
 // default (scope, etcd.hosts, probe.user), so it is a start for tests and the
@@ -180,13 +271,9 @@ func (c *Config) Mode(database, user string) PoolMode {
 func Default() *Config {
 	c := new(Config)
 	fillDefaults(topKeys(), c)
-	c.Databases = map[string]Database{AnyDatabase: c.databaseDefaults()}
+	c.Databases = map[string]Database{AnyDatabase: {}}
 	c.Users = map[string]User{}
 	return c
-}
-
-func (c *Config) databaseDefaults() Database {
-	return Database{PoolSize: c.DefaultPoolSize, PoolMode: c.PoolMode}
 }
 
 // Load reads and validates the file at path. The error is always Faults: a file
@@ -209,8 +296,6 @@ func Parse(
 	r := &reader{file: name, env: env, readFile: readFile, seen: map[string]position{}}
 	c := Default()
 	c.File = name
-	// That of Default has the default pool size; check adds one with the file's.
-	delete(c.Databases, AnyDatabase)
 	root, ok := r.tree(data)
 	if ok {
 		read(r, topKeys(), c, root)

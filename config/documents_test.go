@@ -84,7 +84,7 @@ func TestReferenceFileHoldsTheDefaultsAsValues(t *testing.T) {
 	want := Default()
 	want.File, want.Scope, want.Etcd.Hosts = c.File, "demo", []Address{{"127.0.0.1", 2379}}
 	want.Probe.User, want.AuthFile = "pgvip", filepath.Join(filepath.Dir(referenceFile), "userlist.txt")
-	want.Users["report"] = User{PoolMode: PoolSession}
+	want.Users["report"] = User{PoolMode: Some(PoolSession)}
 	if got, want := fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", want); got != want {
 		t.Errorf("reference file reads as\n%s\nwant the defaults\n%s", got, want)
 	}

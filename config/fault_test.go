@@ -19,7 +19,6 @@ func TestFaults(t *testing.T) {
 		{"mistyped in an override", "databases:\n  app: {poolsize: 1}", "8:9: databases.app.poolsize: is not a known key, did you mean databases.app.pool_size?"},
 		{"key of another section", "fastinter: 1s", "7:1: fastinter: is not a known key, did you mean probe.fastinter?"},
 		{"key of PgBouncer", "so_reuseport: 1", "7:1: so_reuseport: is PgBouncer's: one pgvip process uses all CPUs, see loops"},
-		{"key of later", "client_tls_sslmode: require", "7:1: client_tls_sslmode: is not supported by this version yet: TLS is not built"},
 		{"key of PgBouncer in an override", "databases:\n  a.b: {host: x}", `8:9: databases."a.b".host: is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd`},
 		{"doubled key", "loops: 1\nloops: 2", "8:1: loops: is given twice, first on line 7"},
 		{"doubled database", "databases:\n  a.b: {}\n  a.b: {}", `9:3: databases."a.b": is given twice, first on line 8`},
@@ -48,12 +47,32 @@ func TestFaults(t *testing.T) {
 		{"neither true nor false", "tcp_keepalive: maybe", `7:16: tcp_keepalive: must be true or false, is "maybe"`},
 		{"none of the words", "log: {level: loud}", `7:14: log.level: must be debug, info, warn or error, is "loud"`},
 
-		{"unknown auth_type", "auth_type: kerberos", `7:12: auth_type: must be trust, plain, md5 or scram-sha-256, is "kerberos"`},
-		{"auth_type of later", "auth_type: cert", "7:12: auth_type: is cert, which this version does not have yet"},
+		{"unknown auth_type", "auth_type: kerberos", `7:12: auth_type: must be trust, plain, md5, scram-sha-256, any, cert, peer or hba, is "kerberos"`},
 		{"auth_type never", "auth_type: ldap", "7:12: auth_type: is ldap, which pgvip does not do: a login would wait for a service outside PostgreSQL; use scram-sha-256"},
-		{"mode of later", "pool_mode: transaction", "7:12: pool_mode: is transaction, which arrives with transaction mode; this version has only session"},
-		{"mode of later for a user", "users:\n  a: {pool_mode: statement}", "8:18: users.a.pool_mode: is statement, which arrives with transaction mode; this version has only session"},
 		{"unknown mode", "pool_mode: fast", `7:12: pool_mode: must be session, transaction or statement, is "fast"`},
+		{"unknown state policy", "session_state: keep", `7:16: session_state: must be reset, pin or refuse, is "keep"`},
+
+		{"hba without its file", "auth_type: hba", "1:1: auth_hba_file: is required with auth_type hba"},
+		{"cert without TLS", "auth_type: cert", "1:1: client_tls_sslmode: must be verify-ca or verify-full with auth_type cert, is disable"},
+		{"any without a user", "auth_type: any", "1:1: databases.*.user: is required with auth_type any, which ignores the client's"},
+		{"any with one database of two", "auth_type: any\ndatabases: {a: {user: x}, b: {}, '*': {disabled: true}}",
+			"8:27: databases.b.user: is required with auth_type any, which ignores the client's"},
+		{"password of nobody", "auth_user_password: x", "1:1: auth_user: is required with a password"},
+		{"password of no user of a database", "databases: {a: {password: x}}", "7:13: databases.a.user: is required with a password"},
+		{"auth_query on the console", "auth_dbname: pgvip", "7:1: auth_dbname: names the operators' console, which has no users"},
+		{"octal", "listen: {unix_socket_mode: 0888}", `7:28: listen.unix_socket_mode: must be permissions in octal like 0660, is "0888"`},
+		{"network of nonsense", "listen: {proxy_protocol_networks: [local]}", `7:36: listen.proxy_protocol_networks: must be a network like 10.0.0.0/8, is "local"`},
+		{"network with a host", "listen: {proxy_protocol_networks: [10.1.2.3/8]}", `7:36: listen.proxy_protocol_networks: must have no bits beyond its mask, is "10.1.2.3/8": write "10.0.0.0/8"`},
+
+		{"TLS without a certificate", "client_tls_sslmode: prefer", "1:1: client_tls_cert_file: is required with client_tls_sslmode prefer"},
+		{"certificate without its key", "server_tls_cert_file: x", "1:1: server_tls_key_file: is required with server_tls_cert_file"},
+		{"key without its certificate", "server_tls_key_file: x", "1:1: server_tls_cert_file: is required with server_tls_key_file"},
+		{"nobody to trust", "server_tls_sslmode: verify-ca", "1:1: server_tls_ca_file: is required with server_tls_sslmode verify-ca"},
+		{"direct TLS or none", "server_tls_sslnegotiation: direct", "7:1: server_tls_sslnegotiation: must be postgres with server_tls_sslmode prefer, is direct"},
+		{"unknown version of TLS", "client_tls_protocols: tlsv1.2,sslv3", `7:23: client_tls_protocols: must be secure, all or some of tlsv1.0, tlsv1.1, tlsv1.2, tlsv1.3, is "tlsv1.2,sslv3"`},
+		{"versions of TLS with a gap", "client_tls_protocols: tlsv1.1,tlsv1.3", `7:23: client_tls_protocols: must not leave out a version in between, is "tlsv1.1,tlsv1.3"`},
+		{"cipher suite of TLS 1.3", "server_tls_ciphers: TLS_AES_128_GCM_SHA256", `7:21: server_tls_ciphers: must be default or names of cipher suites of TLS 1.2, has "TLS_AES_128_GCM_SHA256"`},
+		{"unknown curve", "client_tls_ecdhcurve: none", `7:23: client_tls_ecdhcurve: must be auto or some of X25519MLKEM768, X25519, prime256v1, secp384r1 and secp521r1, has "none"`},
 
 		{"address without port", "listen: {primary: localhost}", `7:19: listen.primary: must be host:port, is "localhost"`},
 		{"address with a scheme", "listen: {primary: 'tcp://a:1'}", `7:19: listen.primary: must be host:port without a scheme, is "tcp://a:1"`},
@@ -90,10 +109,10 @@ func TestFaultsOfWholeFiles(t *testing.T) {
 	}{
 		{"empty file", "", []string{
 			"1:1: scope: is required", "1:1: etcd.hosts: is required",
-			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256"}},
+			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
 		{"only a comment", "# nothing yet\n", []string{
 			"1:1: scope: is required", "1:1: etcd.hosts: is required",
-			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256"}},
+			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
 		{"no keys", "just text\n", []string{"1:1: must be a section of keys, is a single value"}},
 		{"list", "- scope\n", []string{"1:1: must be a section of keys, is a list"}},
 		{"missing in a section", "scope: a\nauth_type: trust\netcd:\n  username: a\nprobe:\n  rise: 2\n", []string{

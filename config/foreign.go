@@ -123,7 +123,8 @@ func meaninglessKeys() []foreignGroup {
 	return []foreignGroup{
 		{"is PgBouncer's: pgvip listens where listen.primary and listen.replicas say", []string{
 			"listen_addr", "listen_port", "host", "port"}},
-		{"is PgBouncer's: write listen.unix_socket_dir", []string{"unix_socket_dir"}},
+		{"is PgBouncer's: write it below listen", []string{
+			"unix_socket_dir", "unix_socket_mode", "unix_socket_group"}},
 		{"is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd", []string{
 			"load_balance_hosts", "databases.*.host", "databases.*.port", "databases.*.load_balance_hosts"}},
 		{"is PgBouncer's: one pgvip process uses all CPUs, see loops", []string{"so_reuseport", "peer_id", "peers"}},
@@ -131,52 +132,30 @@ func meaninglessKeys() []foreignGroup {
 			"pidfile", "conffile", "job_name", "service_name"}},
 		{"is PgBouncer's: the service manager starts pgvip as the right user", []string{"user"}},
 		{"is PgBouncer's: pgvip logs to standard output, see log.level and log.format", []string{
-			"logfile", "syslog", "syslog_ident", "syslog_facility", "verbose",
-			"log_connections", "log_disconnections", "log_pooler_errors", "log_stats"}},
-		{"is PgBouncer's: names are resolved by the system's resolver", []string{
+			"logfile", "syslog", "syslog_ident", "syslog_facility"}},
+		{"is PgBouncer's: names are resolved by the system's resolver, and the last address holds when that fails", []string{
 			"resolv_conf", "dns_zone_check_period", "dns_nxdomain_ttl"}},
 		{"is PgBouncer's: buffers belong to the event loops and are not sized by hand", []string{
 			"pkt_buf", "sbuf_loopcnt", "tcp_socket_buffer"}},
-		{"is PgBouncer's: messages are streamed and never held whole, so their size needs no limit", []string{
-			"max_packet_size"}},
 		{"is PgBouncer's: it has no use in pgvip", []string{
-			"disable_pqexec", "tcp_defer_accept", "autodb_idle_timeout", "suspend_timeout", "server_fast_close"}},
+			"disable_pqexec", "tcp_defer_accept", "autodb_idle_timeout", "suspend_timeout"}},
 		{"is PgBouncer's: startup parameters need no list, none is refused and none is dropped", []string{
-			"ignore_startup_parameters", "track_extra_parameters"}},
+			"ignore_startup_parameters"}},
+		{"is PgBouncer's: every parameter that PostgreSQL reports is tracked, without a list", []string{
+			"track_extra_parameters"}},
+		{"is PgBouncer's: write reserve_pool_size", []string{"databases.*.reserve_pool"}},
 		{"is PgBouncer's: pgvip does not do LDAP", []string{"auth_ldap_options"}},
+		{"is PgBouncer's: the cipher suites of TLS 1.3 are not chosen by hand, all of them are good", []string{
+			"client_tls13_ciphers", "server_tls13_ciphers"}},
+		{"is PgBouncer's: pgvip has no cipher suites that use DHE, see client_tls_ecdhcurve", []string{
+			"client_tls_dheparams"}},
+		{"is newer than PgBouncer 1.25 and not supported", []string{"pool_idle_timeout", "login_notify_message"}},
 	}
 }
 
 func laterKeys() []foreignGroup {
 	const later = "is not supported by this version yet"
 	return []foreignGroup{
-		{later + ": the user list in auth_file is the only source of users", []string{
-			"auth_query", "auth_user", "auth_dbname", "auth_hba_file", "auth_ident_file",
-			"databases.*.auth_query", "databases.*.auth_user", "databases.*.auth_dbname"}},
-		{later + ": a server connection logs in as the client's own user", []string{
-			"databases.*.user", "databases.*.password"}},
-		{later + ": clients set it, or ALTER DATABASE does", []string{
-			"databases.*.client_encoding", "databases.*.datestyle", "databases.*.timezone",
-			"databases.*.connect_query"}},
-		{later, []string{
-			"min_pool_size", "reserve_pool_size", "reserve_pool_timeout", "max_db_connections",
-			"max_db_client_connections", "max_user_connections", "max_user_client_connections",
-			"server_round_robin", "server_reset_query_always", "pool_idle_timeout",
-			"query_timeout", "cancel_wait_timeout", "client_idle_timeout",
-			"idle_transaction_timeout", "transaction_timeout", "query_wait_notify", "login_notify_message",
-			"max_prepared_statements", "scram_iterations", "stats_period", "admin_users", "stats_users",
-			"dns_max_ttl", "unix_socket_mode", "unix_socket_group",
-			"databases.*.min_pool_size", "databases.*.reserve_pool", "databases.*.reserve_pool_size",
-			"databases.*.max_db_connections", "databases.*.max_db_client_connections",
-			"databases.*.server_lifetime",
-			"users.*.pool_size", "users.*.reserve_pool_size", "users.*.max_user_connections",
-			"users.*.max_user_client_connections", "users.*.query_timeout", "users.*.client_idle_timeout",
-			"users.*.idle_transaction_timeout", "users.*.transaction_timeout"}},
-		{later + ": TLS is not built", []string{
-			"client_tls_sslmode", "client_tls_key_file", "client_tls_cert_file", "client_tls_ca_file",
-			"client_tls_protocols", "client_tls_ciphers", "client_tls13_ciphers", "client_tls_ecdhcurve",
-			"client_tls_dheparams", "server_tls_sslmode", "server_tls_ca_file", "server_tls_key_file",
-			"server_tls_cert_file", "server_tls_protocols", "server_tls_ciphers", "server_tls13_ciphers",
-			"etcd.cacert", "etcd.cert", "etcd.key", "etcd.protocol"}},
+		{later + ": TLS to etcd is not built", []string{"etcd.cacert", "etcd.cert", "etcd.key", "etcd.protocol"}},
 	}
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"io/fs"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -11,11 +13,24 @@ const (
 	mostKeepCnt = 127     // MAX_TCP_KEEPCNT, linux/include/net/tcp.h
 	mostLoops   = 256     // above any sensible number of CPUs
 	mostRise    = 100     // rise and fall
+	mostVerbose = 3       // PgBouncer's -v -v -v
+
+	leastPacket = 1 << 13   // room for any startup packet and password message
+	mostPacket  = 1<<31 - 1 // the length word of the protocol
+
+	// mostIterations is a second of computing for one password.
+	mostIterations = 10_000_000
 )
+
+// defaultAuthQuery is that of PgBouncer 1.25: a role whose password is no longer
+// valid has none.
+const defaultAuthQuery = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END" +
+	" FROM pg_authid WHERE rolname=$1 AND rolcanlogin"
 
 // topKeys is the file: every key at the top and, through it, every section.
 func topKeys() []setting[Config] {
-	return slices.Concat(clusterKeys(), clientKeys(), poolKeys(), socketKeys(), overrideKeys())
+	return slices.Concat(clusterKeys(), clientKeys(), authKeys(), tlsSideKeys(), poolKeys(), socketKeys(),
+		overrideKeys())
 }
 
 // clusterKeys say which cluster is served and how its nodes are judged.
@@ -50,18 +65,25 @@ func probeKeys() []setting[Probe] {
 	})
 }
 
-// clientKeys say where clients connect and how they log in.
+// clientKeys say where clients connect and how long they may wait.
 func clientKeys() []setting[Config] {
 	return []setting[Config]{
 		section("listen", listenKeys(), func(c *Config) *Listen { return &c.Listen }),
-		key("auth_type", "scram-sha-256", authType, func(c *Config) *AuthType { return &c.AuthType }),
-		key("auth_file", "", anyText, func(c *Config) *string { return &c.AuthFile }),
 		key("max_client_conn", "10000", count(1, most), func(c *Config) *int { return &c.MaxClientConn }),
+		key("max_db_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxDBClientConnections }),
+		key("max_user_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxUserClientConnections }),
 		key("client_login_timeout", "60s", timeout(), func(c *Config) *time.Duration { return &c.ClientLoginTimeout }),
+		key("client_idle_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.ClientIdleTimeout }),
 		key("query_wait_timeout", "120s", timeout(), func(c *Config) *time.Duration { return &c.QueryWaitTimeout }),
+		key("query_wait_notify", "5s", timeout(), func(c *Config) *time.Duration { return &c.QueryWaitNotify }),
 		key("failover_wait_timeout", "60s", timeout(), func(c *Config) *time.Duration { return &c.FailoverWaitTimeout }),
+		key("query_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.QueryTimeout }),
+		key("transaction_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.TransactionTimeout }),
+		key("idle_transaction_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.IdleTransactionTimeout }),
+		key("cancel_wait_timeout", "10s", timeout(), func(c *Config) *time.Duration { return &c.CancelWaitTimeout }),
 		key("drain_timeout", "30s", timeout(), func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		key("application_name_add_host", "false", flag, func(c *Config) *bool { return &c.ApplicationNameAddHost }),
+		key("max_packet_size", "2147483647", count(leastPacket, mostPacket), func(c *Config) *int { return &c.MaxPacketSize }),
 	}
 }
 
@@ -70,7 +92,53 @@ func listenKeys() []setting[Listen] {
 		list("primary", "*:5000", listenAddress, func(l *Listen) *[]Address { return &l.Primary }),
 		list("replicas", "*:5001", listenAddress, func(l *Listen) *[]Address { return &l.Replicas }),
 		key("unix_socket_dir", "", socketDir, func(l *Listen) *string { return &l.UnixSocketDir }),
+		key("unix_socket_mode", "0777", fileMode, func(l *Listen) *fs.FileMode { return &l.UnixSocketMode }),
+		key("unix_socket_group", "", filledText, func(l *Listen) *string { return &l.UnixSocketGroup }),
+		list("proxy_protocol_networks", "", network, func(l *Listen) *[]netip.Prefix { return &l.ProxyProtocolNetworks }),
 	}
+}
+
+// authKeys say how clients log in, and who may use the console.
+func authKeys() []setting[Config] {
+	return slices.Concat([]setting[Config]{
+		key("auth_type", "scram-sha-256", authType, func(c *Config) *AuthType { return &c.AuthType }),
+		file("auth_file", func(c *Config) *string { return &c.AuthFile }),
+		file("auth_hba_file", func(c *Config) *string { return &c.AuthHBAFile }),
+		file("auth_ident_file", func(c *Config) *string { return &c.AuthIdentFile }),
+		key("auth_user", "", filledText, func(c *Config) *string { return &c.AuthUser }),
+	}, secret("auth_user_password", func(c *Config) *Secret { return &c.AuthUserPassword }), []setting[Config]{
+		key("auth_query", defaultAuthQuery, filledText, func(c *Config) *string { return &c.AuthQuery }),
+		key("auth_dbname", "", filledText, func(c *Config) *string { return &c.AuthDBName }),
+		key("scram_iterations", "4096", count(1, mostIterations), func(c *Config) *int { return &c.SCRAMIterations }),
+		key("server_scram_min_iterations", "4096", count(1, mostIterations), func(c *Config) *int { return &c.ServerSCRAMMinIterations }),
+	}, secret("mock_authentication_nonce", func(c *Config) *Secret { return &c.MockAuthenticationNonce }), []setting[Config]{
+		list("admin_users", "", filledText, func(c *Config) *[]string { return &c.AdminUsers }),
+		list("stats_users", "", filledText, func(c *Config) *[]string { return &c.StatsUsers }),
+	})
+}
+
+// tlsKeys are PgBouncer's keys of one side, "client" or "server".
+func tlsKeys(side, sslmode string, at func(*Config) *TLS) []setting[Config] {
+	name := func(key string) string { return side + "_tls_" + key }
+	return []setting[Config]{
+		key(name("sslmode"), sslmode, sslMode, func(c *Config) *SSLMode { return &at(c).Mode }),
+		file(name("key_file"), func(c *Config) *string { return &at(c).KeyFile }),
+		file(name("cert_file"), func(c *Config) *string { return &at(c).CertFile }),
+		file(name("ca_file"), func(c *Config) *string { return &at(c).CAFile }),
+		key(name("protocols"), "secure", tlsProtocols, func(c *Config) *TLSVersions { return &at(c).Protocols }),
+		key(name("ciphers"), "default", tlsCiphers, func(c *Config) *TLSCiphers { return &at(c).Ciphers }),
+	}
+}
+
+func tlsSideKeys() []setting[Config] {
+	client := func(c *Config) *TLS { return &c.ClientTLS }
+	server := func(c *Config) *TLS { return &c.ServerTLS }
+	return slices.Concat(tlsKeys("client", "disable", client), []setting[Config]{
+		key("client_tls_ecdhcurve", "auto", tlsCurves, func(c *Config) *TLSCurves { return &c.ClientTLS.Curves }),
+	}, tlsKeys("server", "prefer", server), []setting[Config]{
+		key("server_tls_sslnegotiation", "postgres", oneOf("postgres", "direct"),
+			func(c *Config) *string { return &c.ServerTLS.Negotiation }),
+	})
 }
 
 // timeout is the parser of a duration of which 0 says something of its own.
@@ -80,14 +148,25 @@ func timeout() func(string) (time.Duration, error) { return spanOrZero(time.Mill
 func poolKeys() []setting[Config] {
 	return []setting[Config]{
 		key("pool_mode", "session", poolMode, func(c *Config) *PoolMode { return &c.PoolMode }),
+		key("session_state", "reset", sessionState, func(c *Config) *SessionState { return &c.SessionState }),
 		key("default_pool_size", "20", count(0, most), func(c *Config) *int { return &c.DefaultPoolSize }),
+		key("min_pool_size", "0", count(0, most), func(c *Config) *int { return &c.MinPoolSize }),
+		key("reserve_pool_size", "0", count(0, most), func(c *Config) *int { return &c.ReservePoolSize }),
+		key("reserve_pool_timeout", "5s", timeout(), func(c *Config) *time.Duration { return &c.ReservePoolTimeout }),
+		key("max_db_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxDBConnections }),
+		key("max_user_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxUserConnections }),
+		key("max_prepared_statements", "200", count(0, most), func(c *Config) *int { return &c.MaxPreparedStatements }),
+		key("server_round_robin", "false", flag, func(c *Config) *bool { return &c.ServerRoundRobin }),
 		key("server_reset_query", "DISCARD ALL", anyText, func(c *Config) *string { return &c.ServerResetQuery }),
+		key("server_reset_query_always", "false", flag, func(c *Config) *bool { return &c.ServerResetQueryAlways }),
 		key("server_check_query", "<empty>", checkQuery, func(c *Config) *CheckQuery { return &c.ServerCheckQuery }),
 		key("server_check_delay", "30s", timeout(), func(c *Config) *time.Duration { return &c.ServerCheckDelay }),
 		key("server_lifetime", "1h", timeout(), func(c *Config) *time.Duration { return &c.ServerLifetime }),
 		key("server_idle_timeout", "10m", timeout(), func(c *Config) *time.Duration { return &c.ServerIdleTimeout }),
+		key("server_fast_close", "false", flag, func(c *Config) *bool { return &c.ServerFastClose }),
 		key("server_connect_timeout", "15s", timeout(), func(c *Config) *time.Duration { return &c.ServerConnectTimeout }),
 		key("server_login_retry", "1s", span(time.Millisecond), func(c *Config) *time.Duration { return &c.ServerLoginRetry }),
+		key("dns_max_ttl", "15s", timeout(), func(c *Config) *time.Duration { return &c.DNSMaxTTL }),
 	}
 }
 
@@ -102,6 +181,12 @@ func socketKeys() []setting[Config] {
 		key("tcp_user_timeout", "60s", timeout(), func(c *Config) *time.Duration { return &c.Keepalive.UserTimeout }),
 		key("loops", "0", count(0, mostLoops), func(c *Config) *int { return &c.Loops }),
 		section("log", logKeys(), func(c *Config) *Log { return &c.Log }),
+		key("log_connections", "true", flag, func(c *Config) *bool { return &c.Log.Connections }),
+		key("log_disconnections", "true", flag, func(c *Config) *bool { return &c.Log.Disconnections }),
+		key("log_pooler_errors", "true", flag, func(c *Config) *bool { return &c.Log.PoolerErrors }),
+		key("log_stats", "true", flag, func(c *Config) *bool { return &c.Log.Stats }),
+		key("stats_period", "60s", span(time.Second), func(c *Config) *time.Duration { return &c.StatsPeriod }),
+		key("verbose", "0", count(0, mostVerbose), func(c *Config) *int { return &c.Log.Verbose }),
 	}
 }
 
@@ -115,24 +200,48 @@ func logKeys() []setting[Log] {
 // overrideKeys come last: what they leave out is taken from the keys above.
 func overrideKeys() []setting[Config] {
 	return []setting[Config]{
-		named("databases", databaseKeys(), (*Config).databaseDefaults,
-			func(c *Config, name string, d Database) { c.Databases[name] = d }),
-		named("users", userKeys(), func(*Config) User { return User{} },
-			func(c *Config, name string, u User) { c.Users[name] = u }),
+		named("databases", databaseKeys(), func(c *Config, name string, d Database) { c.Databases[name] = d }),
+		named("users", userKeys(), func(c *Config, name string, u User) { c.Users[name] = u }),
 	}
 }
 
 func databaseKeys() []setting[Database] {
-	return []setting[Database]{
+	return slices.Concat([]setting[Database]{
 		key("dbname", "", filledText, func(d *Database) *string { return &d.DBName }),
-		key("pool_size", "", count(0, most), func(d *Database) *int { return &d.PoolSize }),
-		key("pool_mode", "", poolMode, func(d *Database) *PoolMode { return &d.PoolMode }),
 		key("disabled", "false", flag, func(d *Database) *bool { return &d.Disabled }),
-	}
+		key("user", "", filledText, func(d *Database) *string { return &d.User }),
+	}, secret("password", func(d *Database) *Secret { return &d.Password }), []setting[Database]{
+		override("auth_user", filledText, func(d *Database) *Optional[string] { return &d.AuthUser }),
+		override("auth_query", filledText, func(d *Database) *Optional[string] { return &d.AuthQuery }),
+		override("auth_dbname", filledText, func(d *Database) *Optional[string] { return &d.AuthDBName }),
+		override("pool_mode", poolMode, func(d *Database) *Optional[PoolMode] { return &d.PoolMode }),
+		override("session_state", sessionState, func(d *Database) *Optional[SessionState] { return &d.SessionState }),
+		override("pool_size", count(0, most), func(d *Database) *Optional[int] { return &d.PoolSize }),
+		override("min_pool_size", count(0, most), func(d *Database) *Optional[int] { return &d.MinPoolSize }),
+		override("reserve_pool_size", count(0, most), func(d *Database) *Optional[int] { return &d.ReservePoolSize }),
+		override("max_db_connections", count(0, most), func(d *Database) *Optional[int] { return &d.MaxDBConnections }),
+		override("max_db_client_connections", count(0, most), func(d *Database) *Optional[int] { return &d.MaxDBClientConnections }),
+		override("query_wait_timeout", timeout(), func(d *Database) *Optional[time.Duration] { return &d.QueryWaitTimeout }),
+		override("server_lifetime", timeout(), func(d *Database) *Optional[time.Duration] { return &d.ServerLifetime }),
+		key("connect_query", "", filledText, func(d *Database) *string { return &d.ConnectQuery }),
+		key("client_encoding", "", filledText, func(d *Database) *string { return &d.ClientEncoding }),
+		key("datestyle", "", filledText, func(d *Database) *string { return &d.DateStyle }),
+		key("timezone", "", filledText, func(d *Database) *string { return &d.TimeZone }),
+	})
 }
 
 func userKeys() []setting[User] {
 	return []setting[User]{
-		key("pool_mode", "", poolMode, func(u *User) *PoolMode { return &u.PoolMode }),
+		override("pool_mode", poolMode, func(u *User) *Optional[PoolMode] { return &u.PoolMode }),
+		override("session_state", sessionState, func(u *User) *Optional[SessionState] { return &u.SessionState }),
+		override("pool_size", count(0, most), func(u *User) *Optional[int] { return &u.PoolSize }),
+		override("reserve_pool_size", count(0, most), func(u *User) *Optional[int] { return &u.ReservePoolSize }),
+		override("max_user_connections", count(0, most), func(u *User) *Optional[int] { return &u.MaxUserConnections }),
+		override("max_user_client_connections", count(0, most), func(u *User) *Optional[int] { return &u.MaxUserClientConnections }),
+		override("query_wait_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.QueryWaitTimeout }),
+		override("query_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.QueryTimeout }),
+		override("transaction_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.TransactionTimeout }),
+		override("idle_transaction_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.IdleTransactionTimeout }),
+		override("client_idle_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.ClientIdleTimeout }),
 	}
 }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io/fs"
 	"reflect"
 	"testing"
@@ -65,15 +67,69 @@ listen:
   primary: ["[::1]:6000", "127.0.0.1:6000"]
   replicas: ""
   unix_socket_dir: /run/pgvip
+  unix_socket_mode: 0660
+  unix_socket_group: postgres
+  proxy_protocol_networks: [10.0.0.0/8, "::1"]
 auth_type: md5
 auth_file: users/list.txt
+auth_hba_file: hba.conf
+auth_ident_file: ident.conf
+auth_user: lookup
+auth_user_password: lookup secret
+auth_query: SELECT * FROM lookup($1)
+auth_dbname: postgres
+scram_iterations: 8192
+server_scram_min_iterations: 1
+mock_authentication_nonce: 00ff
+admin_users: [dba, root]
+stats_users: "monitor, exporter"
+client_tls_sslmode: verify-full
+client_tls_key_file: tls/server.key
+client_tls_cert_file: tls/server.crt
+client_tls_ca_file: tls/ca.crt
+client_tls_protocols: tlsv1.3
+client_tls_ciphers: ECDHE-RSA-AES128-GCM-SHA256:TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+client_tls_ecdhcurve: prime256v1, X25519
+server_tls_sslmode: verify-ca
+server_tls_key_file: tls/client.key
+server_tls_cert_file: tls/client.crt
+server_tls_ca_file: tls/root.crt
+server_tls_protocols: all
+server_tls_ciphers: fast
+server_tls_sslnegotiation: direct
+max_db_client_connections: 6
+max_user_client_connections: 7
+client_idle_timeout: 8s
+query_wait_notify: 0
+query_timeout: 9s
+transaction_timeout: 10s
+idle_transaction_timeout: 11s
+cancel_wait_timeout: 12s
+max_packet_size: 65536
+session_state: pin
+min_pool_size: 1
+reserve_pool_size: 2
+reserve_pool_timeout: 3s
+max_db_connections: 30
+max_user_connections: 31
+max_prepared_statements: 0
+server_round_robin: true
+server_reset_query_always: true
+server_fast_close: true
+dns_max_ttl: 1m
+log_connections: 0
+log_disconnections: 0
+log_pooler_errors: 0
+log_stats: 0
+stats_period: 30s
+verbose: 2
 max_client_conn: 5
 client_login_timeout: 1s
 query_wait_timeout: 0
 failover_wait_timeout: 0s
 drain_timeout: 2m
 application_name_add_host: yes
-pool_mode: session
+pool_mode: transaction
 default_pool_size: 7
 server_reset_query: ""
 server_check_query: SELECT 1
@@ -91,23 +147,51 @@ tcp_user_timeout: 12345ms
 loops: 4
 log: {level: debug, format: json}
 databases:
-  app: {dbname: app_v2, pool_size: 3, pool_mode: session, disabled: true}
+  app:
+    dbname: app_v2
+    disabled: true
+    user: owner
+    password: owner secret
+    auth_user: look
+    auth_query: SELECT 1
+    auth_dbname: other
+    pool_mode: statement
+    session_state: refuse
+    pool_size: 3
+    min_pool_size: 2
+    reserve_pool_size: 4
+    max_db_connections: 5
+    max_db_client_connections: 6
+    query_wait_timeout: 7s
+    server_lifetime: 0
+    connect_query: SELECT 2
+    client_encoding: UTF8
+    datestyle: ISO
+    timezone: UTC
   plain:
 users:
-  report: {pool_mode: session}
+  report:
+    pool_mode: session
+    session_state: reset
+    pool_size: 0
+    reserve_pool_size: 1
+    max_user_connections: 2
+    max_user_client_connections: 3
+    query_wait_timeout: 1s
+    query_timeout: 2s
+    transaction_timeout: 3s
+    idle_transaction_timeout: 4s
+    client_idle_timeout: 5s
 `
 
 func TestEveryFieldHasAKey(t *testing.T) {
 	c := mustParse(t, everyKey)
-	// There is only one mode so far that the file may name.
-	c.PoolMode = PoolTransaction
-	equalFields(t, "Config", reflect.ValueOf(*c), reflect.ValueOf(*Default()))
-	app, fallback := c.Databases["app"], c.Databases[AnyDatabase]
-	app.PoolMode = PoolTransaction
-	equalFields(t, "Database", reflect.ValueOf(app), reflect.ValueOf(fallback))
-	if got := c.Users["report"].PoolMode; got != PoolSession {
-		t.Errorf("users.report.pool_mode = %s, want session", got)
-	}
+	untouched := Default()
+	untouched.ClientTLS.Negotiation = "never" // of the server side alone
+	untouched.ServerTLS.Curves.Names = "never"
+	equalFields(t, "Config", reflect.ValueOf(*c), reflect.ValueOf(*untouched))
+	equalFields(t, "Database", reflect.ValueOf(c.Databases["app"]), reflect.ValueOf(Database{}))
+	equalFields(t, "User", reflect.ValueOf(c.Users["report"]), reflect.ValueOf(User{}))
 }
 
 // equalFields reports every field in which two structs are equal, which means
@@ -117,8 +201,8 @@ func equalFields(t *testing.T, path string, got, untouched reflect.Value) {
 	for i := range got.NumField() {
 		name := path + "." + got.Type().Field(i).Name
 		a, b := got.Field(i), untouched.Field(i)
-		if a.Kind() == reflect.Struct && a.Type() != reflect.TypeFor[Secret]() &&
-			a.Type() != reflect.TypeFor[CheckQuery]() {
+		_, whole := a.Interface().(fmt.Stringer)
+		if whole = whole || a.Type() == reflect.TypeFor[CheckQuery](); a.Kind() == reflect.Struct && !whole {
 			equalFields(t, name, a, b)
 			continue
 		}
@@ -146,11 +230,18 @@ func TestValuesArriveInTheirFields(t *testing.T) {
 		{"query_wait_timeout", c.QueryWaitTimeout, time.Duration(0)},
 		{"server_check_query", c.ServerCheckQuery, CheckQuery{Enabled: true, SQL: "SELECT 1"}},
 		{"tcp_keepalive", c.Keepalive.Enabled, false},
-		{"databases.app", c.Database("app"), Database{"app_v2", 3, PoolSession, true}},
-		{"databases.plain", c.Database("plain"), Database{"plain", 7, PoolSession, false}},
-		{"an unnamed database", c.Database("other"), Database{"other", 7, PoolSession, false}},
-		{"mode of a named user", c.Mode("app", "report"), PoolSession},
-		{"mode of another user", c.Mode("app", "else"), PoolSession},
+		{"listen.unix_socket_mode", c.Listen.UnixSocketMode, fs.FileMode(0o660)},
+		{"listen.proxy_protocol_networks", fmt.Sprint(c.Listen.ProxyProtocolNetworks), "[10.0.0.0/8 ::1/128]"},
+		{"auth_hba_file beside the configuration", c.AuthHBAFile, "/etc/pgvip/hba.conf"},
+		{"stats_users from a text", c.StatsUsers, []string{"monitor", "exporter"}},
+		{"client_tls_cert_file beside the configuration", c.ClientTLS.CertFile, "/etc/pgvip/tls/server.crt"},
+		{"client_tls_protocols", c.ClientTLS.Protocols, TLSVersions{tls.VersionTLS13, tls.VersionTLS13}},
+		{"server_tls_protocols", c.ServerTLS.Protocols, TLSVersions{tls.VersionTLS10, tls.VersionTLS13}},
+		{"client_tls_ciphers", c.ClientTLS.Ciphers.IDs(), []uint16{
+			tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256}},
+		{"server_tls_ciphers", len(c.ServerTLS.Ciphers.IDs()), 0},
+		{"client_tls_ecdhcurve", c.ClientTLS.Curves.IDs(), []tls.CurveID{tls.CurveP256, tls.X25519}},
+		{"an unnamed database", c.Database("other"), Database{DBName: "other"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,24 +256,6 @@ func TestListenAddressOfAllIsWhatNetListenTakes(t *testing.T) {
 	c := mustParse(t, minimal)
 	if got := c.Listen.Primary[0].String(); got != ":5000" {
 		t.Errorf("listen.primary = %q, want %q", got, ":5000")
-	}
-}
-
-func TestUserModeWinsOverDatabaseMode(t *testing.T) {
-	c := Default()
-	c.Databases["app"] = Database{PoolMode: PoolStatement}
-	c.Users["report"] = User{PoolMode: PoolTransaction}
-	for _, tt := range []struct {
-		database, user string
-		want           PoolMode
-	}{
-		{"app", "report", PoolTransaction},
-		{"app", "other", PoolStatement},
-		{"else", "other", PoolSession},
-	} {
-		if got := c.Mode(tt.database, tt.user); got != tt.want {
-			t.Errorf("Mode(%q, %q) = %s, want %s", tt.database, tt.user, got, tt.want)
-		}
 	}
 }
 

@@ -129,40 +129,36 @@ func orList(words []string) string {
 // authType reads auth_type. "password" is pg_hba.conf's word for PgBouncer's "plain".
 func authType(text string) (AuthType, error) {
 	switch text {
-	case "trust":
-		return AuthTrust, nil
-	case "plain", "password":
+	case "password":
 		return AuthPlain, nil
-	case "md5":
-		return AuthMD5, nil
-	case "scram-sha-256":
-		return AuthSCRAM, nil
 	case "ldap", "pam":
 		return 0, fmt.Errorf("is %s, which pgvip does not do: a login would wait for a service outside"+
 			" PostgreSQL; use scram-sha-256", text)
-	case "any", "cert", "hba", "peer":
-		return 0, fmt.Errorf("is %s, which this version does not have yet", text)
 	}
-	return 0, fmt.Errorf("must be trust, plain, md5 or scram-sha-256, is %q", text)
+	return enum(AuthTrust, AuthHBA)(text)
 }
 
 // poolMode reads pool_mode.
-func poolMode(text string) (PoolMode, error) {
-	switch text {
-	case "session":
-		return PoolSession, nil
-	case "transaction":
-		return PoolTransaction, notYet(PoolTransaction)
-	case "statement":
-		return PoolStatement, notYet(PoolStatement)
-	}
-	return 0, fmt.Errorf("must be session, transaction or statement, is %q", text)
-}
+func poolMode(text string) (PoolMode, error) { return enum(PoolSession, PoolStatement)(text) }
 
-// notYet refuses the pool modes that the rest of pgvip does not serve so far.
-// It is the one place to lift.
-func notYet(m PoolMode) error {
-	return fmt.Errorf("is %s, which arrives with transaction mode; this version has only session", m)
+// sessionState reads session_state.
+func sessionState(text string) (SessionState, error) { return enum(StateReset, StateRefuse)(text) }
+
+// enum reads the name of one of the values from first to last.
+func enum[T interface {
+	~uint8
+	String() string
+}](first, last T) func(string) (T, error) {
+	return func(text string) (T, error) {
+		var names []string
+		for v := first; v <= last; v++ {
+			if v.String() == text {
+				return v, nil
+			}
+			names = append(names, v.String())
+		}
+		return 0, fmt.Errorf("must be %s, is %q", orList(names), text)
+	}
 }
 
 // checkQuery reads server_check_query: "" is no check, "<empty>" the empty query.

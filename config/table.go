@@ -80,6 +80,27 @@ func key[S, T any](name, def string, parse func(string) (T, error), at func(*S) 
 	}}
 }
 
+// override is a key of a database or a user that replaces a setting of the top.
+func override[S, T any](name string, parse func(string) (T, error), at func(*S) *Optional[T]) setting[S] {
+	some := func(text string) (Optional[T], error) {
+		t, err := parse(text)
+		return Some(t), err
+	}
+	return key(name, "", some, at)
+}
+
+// file is a key that names a file, relative to the folder of the configuration
+// so that the place pgvip is started from does not matter.
+func file[S any](name string, at func(*S) *string) setting[S] {
+	s := key(name, "", anyText, at)
+	fill := s.fill
+	s.fill = func(r *reader, into *S, v value) {
+		fill(r, into, v)
+		*at(into) = r.resolve(*at(into))
+	}
+	return s
+}
+
 // must marks a key as required.
 func must[S any](s setting[S]) setting[S] {
 	s.required = true
@@ -104,10 +125,8 @@ func section[S, T any](name string, table []setting[T], at func(*S) *T) setting[
 }
 
 // named is a key whose value maps names of the user's choice to sections, each
-// of which starts as base says and is stored with put.
-func named[S, T any](
-	name string, table []setting[T], base func(*S) T, put func(into *S, name string, t T),
-) setting[S] {
+// of which is stored with put.
+func named[S, T any](name string, table []setting[T], put func(into *S, name string, t T)) setting[S] {
 	return setting[S]{
 		name:  name,
 		inner: func() []described { return describe(table, "*.") },
@@ -117,7 +136,8 @@ func named[S, T any](
 				return
 			}
 			for _, e := range r.index(v) {
-				t := base(into)
+				var t T
+				fillDefaults(table, &t)
 				switch e.value.kind {
 				case kindNull, kindBad: // `app:` with nothing below is a plain mention.
 				case kindMapping:

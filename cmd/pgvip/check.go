@@ -72,7 +72,7 @@ func (v *verdict) checkUsers(c *config.Config) {
 	switch {
 	case err == nil:
 		v.users = users.Len()
-		if v.users == 0 && c.AuthType != config.AuthTrust {
+		if v.users == 0 && !openToOthers(c) {
 			v.warn("auth_file: " + c.AuthFile + " has no user, so nobody can log in")
 		}
 		v.warn(descriptorWarning(c, v.users, descriptorLimit()))

@@ -27,19 +27,30 @@ func descriptorsNeeded(c *config.Config, users int) uint64 {
 	clients := uint64(c.MaxClientConn)
 	var perUser uint64
 	for _, d := range c.Databases { // "*" counts as one
+		size := d.PoolSize.Or(c.DefaultPoolSize)
 		switch {
 		case d.Disabled:
-		case d.PoolSize == 0:
+		case size == 0:
 			perUser += clients
 		default:
-			perUser += uint64(d.PoolSize)
+			perUser += uint64(size + d.ReservePoolSize.Or(c.ReservePoolSize))
 		}
 	}
 	names := uint64(users)
-	if c.AuthType == config.AuthTrust {
+	if openToOthers(c) {
 		names = clients // any name will do
 	}
 	return clients + min(perUser*names*usualNodes, clients) + ownDescriptors
+}
+
+// openToOthers reports whether users need not stand in the user list.
+func openToOthers(c *config.Config) bool {
+	switch c.AuthType {
+	case config.AuthPlain, config.AuthMD5, config.AuthSCRAM:
+		return c.AuthUser != ""
+	default:
+		return true
+	}
 }
 
 // descriptorLimit gives RLIMIT_NOFILE. When it is read, Go has raised the soft

@@ -17,9 +17,11 @@ func TestDescriptorsNeeded(t *testing.T) {
 		{"clients and a small pool", func(*config.Config) {}, 1, 10_000 + 20*3 + ownDescriptors},
 		{"no user, no server", func(*config.Config) {}, 0, 10_000 + ownDescriptors},
 		{"no more servers than clients", func(*config.Config) {}, 5000, 2*10_000 + ownDescriptors},
-		{"pool without a limit", func(c *config.Config) { c.Databases["app"] = config.Database{} }, 1, 2*10_000 + ownDescriptors},
-		{"database of its own", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: 5} }, 2, 10_000 + 25*2*3 + ownDescriptors},
-		{"disabled database", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: 5, Disabled: true} }, 1, 10_000 + 20*3 + ownDescriptors},
+		{"pool without a limit", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: config.Some(0)} }, 1, 2*10_000 + ownDescriptors},
+		{"database of its own", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: config.Some(5)} }, 2, 10_000 + 25*2*3 + ownDescriptors},
+		{"disabled database", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: config.Some(5), Disabled: true} }, 1, 10_000 + 20*3 + ownDescriptors},
+		{"reserve", func(c *config.Config) { c.ReservePoolSize = 10 }, 1, 10_000 + 30*3 + ownDescriptors},
+		{"auth_query knows no user list", func(c *config.Config) { c.AuthUser = "lookup" }, 0, 2*10_000 + ownDescriptors},
 		{"trust knows no user list", func(c *config.Config) { c.AuthType = config.AuthTrust }, 0, 2*10_000 + ownDescriptors},
 	}
 	for _, tt := range tests {

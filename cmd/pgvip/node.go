@@ -53,6 +53,9 @@ func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, er
 
 func (n *node) build(users *auth.UserList) error {
 	c, log := n.config, n.log
+	if authMethod(c.AuthType) == 0 {
+		return fmt.Errorf("auth_type %s is not built yet", c.AuthType)
+	}
 	if err := n.listen(); err != nil {
 		return err
 	}
@@ -175,12 +178,8 @@ func healthConfig(c *config.Config) health.Config {
 }
 
 func proxySettings(c *config.Config, users *auth.UserList) proxy.Settings {
-	method := map[config.AuthType]auth.Method{
-		config.AuthTrust: auth.Trust, config.AuthPlain: auth.Password,
-		config.AuthMD5: auth.MD5, config.AuthSCRAM: auth.SCRAM,
-	}[c.AuthType]
 	return proxy.Settings{
-		AuthMethod:             method,
+		AuthMethod:             authMethod(c.AuthType),
 		Users:                  users,
 		MaxClientConn:          c.MaxClientConn,
 		ClientLoginTimeout:     c.ClientLoginTimeout,
@@ -188,6 +187,14 @@ func proxySettings(c *config.Config, users *auth.UserList) proxy.Settings {
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
 		Disabled:               func(db string) bool { return c.Database(db).Disabled },
 	}
+}
+
+// authMethod is 0, which is no method, for what nobody has built yet.
+func authMethod(t config.AuthType) auth.Method {
+	return map[config.AuthType]auth.Method{
+		config.AuthTrust: auth.Trust, config.AuthPlain: auth.Password,
+		config.AuthMD5: auth.MD5, config.AuthSCRAM: auth.SCRAM,
+	}[t]
 }
 
 func poolSettings(c *config.Config) pool.Settings {
@@ -198,25 +205,24 @@ func poolSettings(c *config.Config) pool.Settings {
 		ServerIdleTimeout:    c.ServerIdleTimeout,
 		ServerConnectTimeout: c.ServerConnectTimeout,
 		ServerLoginRetry:     c.ServerLoginRetry,
-		CancelWaitTimeout:    pool.DefaultCancelWait,
+		CancelWaitTimeout:    c.CancelWaitTimeout,
 		Keepalive:            serverKeepalive(c),
-		RulesFor:             func(database, user string) pool.Rules { return poolRules(c, database, user) },
+		RulesFor:             func(database, user string) pool.Rules { return poolRules(c.Rules(database, user), c) },
 	}
 }
 
-// poolRules are the settings of one pool, what its database and user have of
-// their own included.
-func poolRules(c *config.Config, database, user string) pool.Rules {
-	d := c.Database(database)
+// poolRules are the settings of one pool, r being what counts for its database
+// and user.
+func poolRules(r config.Rules, c *config.Config) pool.Rules {
 	mode := map[config.PoolMode]pool.Mode{
 		config.PoolSession: pool.SessionMode, config.PoolTransaction: pool.TransactionMode, config.PoolStatement: pool.StatementMode,
-	}[c.Mode(database, user)]
+	}[r.PoolMode]
 	return pool.Rules{
-		Database:         d.DBName,
+		Database:         r.DBName,
 		Mode:             mode,
-		PoolSize:         d.PoolSize,
+		PoolSize:         r.PoolSize,
 		ServerResetQuery: c.ServerResetQuery,
-		ServerLifetime:   c.ServerLifetime,
-		QueryWaitTimeout: c.QueryWaitTimeout,
+		ServerLifetime:   r.ServerLifetime,
+		QueryWaitTimeout: r.QueryWaitTimeout,
 	}
 }
