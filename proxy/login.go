@@ -77,7 +77,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.negotiate(); err != nil {
 		return err
 	}
-	if err := a.authenticate(ask.user); err != nil {
+	if err := a.authenticate(ask); err != nil {
 		return err
 	}
 	a.free() // nobody waits for a primary while holding one
@@ -106,33 +106,6 @@ func (a *attempt) negotiate() error {
 		return errQuiet
 	}
 	return nil
-}
-
-// authenticate runs the exchange that auth_type asks for, AuthenticationOk
-// included: like PostgreSQL, pgvip looks at the database only afterwards.
-func (a *attempt) authenticate(user string) error {
-	settings := a.proxy.settings.Load()
-	secret, found := settings.Users.Lookup(user)
-	l := a.proxy.auth.Begin(settings.AuthMethod, user, secret, found)
-	send, done, failed := l.Start()
-	for failed == nil {
-		if _, err := a.conn.Write(send); err != nil {
-			return errQuiet
-		}
-		if done {
-			a.proxy.pools.SetCredential(user, l.Credential())
-			return nil
-		}
-		body, err := readPassword(&a.reader, l.MaxMessage())
-		if err != nil {
-			return err
-		}
-		a.proxy.compute <- struct{}{}
-		send, done, failed = l.Step(body)
-		<-a.proxy.compute
-	}
-	a.reason = l.Reason()
-	return failed
 }
 
 // begin sends the rest of the welcome and hands the socket to the loop of the
