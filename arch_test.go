@@ -38,6 +38,8 @@ var diagram = map[string][]string{
 	"pool":  {"loop", "dial", "wire", "auth", "route", "stats"},
 	"proxy": {"pool", "loop", "dial", "wire", "auth", "route", "stats"},
 
+	"console": {"wire", "stats"},
+
 	"internal/lab":      {"wire", "dial", "auth"},
 	"internal/corpus":   {"internal/lab", "wire"},
 	"internal/pgscript": {"wire"},
