@@ -36,10 +36,10 @@ func topKeys() []setting[Config] {
 // clusterKeys say which cluster is served and how its nodes are judged.
 func clusterKeys() []setting[Config] {
 	return []setting[Config]{
-		must(key("scope", "", scopeName, func(c *Config) *string { return &c.Scope })),
-		key("namespace", "/service/", namespace, func(c *Config) *string { return &c.Namespace }),
-		section("etcd", etcdKeys(), func(c *Config) *Etcd { return &c.Etcd }),
-		section("probe", probeKeys(), func(c *Config) *Probe { return &c.Probe }),
+		atStart(must(key("scope", "", scopeName, func(c *Config) *string { return &c.Scope }))),
+		atStart(key("namespace", "/service/", namespace, func(c *Config) *string { return &c.Namespace })),
+		atStart(section("etcd", etcdKeys(), func(c *Config) *Etcd { return &c.Etcd })),
+		atStart(section("probe", probeKeys(), func(c *Config) *Probe { return &c.Probe })),
 	}
 }
 
@@ -89,11 +89,11 @@ func clientKeys() []setting[Config] {
 
 func listenKeys() []setting[Listen] {
 	return []setting[Listen]{
-		list("primary", "*:5000", listenAddress, func(l *Listen) *[]Address { return &l.Primary }),
-		list("replicas", "*:5001", listenAddress, func(l *Listen) *[]Address { return &l.Replicas }),
-		key("unix_socket_dir", "", socketDir, func(l *Listen) *string { return &l.UnixSocketDir }),
-		key("unix_socket_mode", "0777", fileMode, func(l *Listen) *fs.FileMode { return &l.UnixSocketMode }),
-		key("unix_socket_group", "", filledText, func(l *Listen) *string { return &l.UnixSocketGroup }),
+		atStart(list("primary", "*:5000", listenAddress, func(l *Listen) *[]Address { return &l.Primary })),
+		atStart(list("replicas", "*:5001", listenAddress, func(l *Listen) *[]Address { return &l.Replicas })),
+		atStart(key("unix_socket_dir", "", socketDir, func(l *Listen) *string { return &l.UnixSocketDir })),
+		atStart(key("unix_socket_mode", "0777", fileMode, func(l *Listen) *fs.FileMode { return &l.UnixSocketMode })),
+		atStart(key("unix_socket_group", "", filledText, func(l *Listen) *string { return &l.UnixSocketGroup })),
 		list("proxy_protocol_networks", "", network, func(l *Listen) *[]netip.Prefix { return &l.ProxyProtocolNetworks }),
 	}
 }
@@ -179,7 +179,7 @@ func socketKeys() []setting[Config] {
 		key("tcp_keepintvl", "3s", keepSpan, func(c *Config) *time.Duration { return &c.Keepalive.Interval }),
 		key("tcp_keepcnt", "3", count(1, mostKeepCnt), func(c *Config) *int { return &c.Keepalive.Count }),
 		key("tcp_user_timeout", "60s", timeout(), func(c *Config) *time.Duration { return &c.Keepalive.UserTimeout }),
-		key("loops", "0", count(0, mostLoops), func(c *Config) *int { return &c.Loops }),
+		atStart(key("loops", "0", count(0, mostLoops), func(c *Config) *int { return &c.Loops })),
 		section("log", logKeys(), func(c *Config) *Log { return &c.Log }),
 		key("log_connections", "true", flag, func(c *Config) *bool { return &c.Log.Connections }),
 		key("log_disconnections", "true", flag, func(c *Config) *bool { return &c.Log.Disconnections }),
@@ -193,7 +193,7 @@ func socketKeys() []setting[Config] {
 func logKeys() []setting[Log] {
 	return []setting[Log]{
 		key("level", "info", oneOf("debug", "info", "warn", "error"), func(l *Log) *string { return &l.Level }),
-		key("format", "console", oneOf("console", "json"), func(l *Log) *string { return &l.Format }),
+		atStart(key("format", "console", oneOf("console", "json"), func(l *Log) *string { return &l.Format })),
 	}
 }
 

@@ -5,7 +5,7 @@ import "strings"
 // list is a key that takes several values: a YAML list, or one text with commas
 // as Patroni and PgBouncer write it. A text of nothing is an empty list.
 func list[S, T any](name, def string, parse func(string) (T, error), at func(*S) *[]T) setting[S] {
-	return setting[S]{name: name, def: def, fill: func(r *reader, into *S, v value) {
+	return fieldOf(setting[S]{name: name, def: def, fill: func(r *reader, into *S, v value) {
 		var all []T
 		for _, item := range r.items(v) {
 			t, err := parse(item.text)
@@ -16,7 +16,7 @@ func list[S, T any](name, def string, parse func(string) (T, error), at func(*S)
 			all = append(all, t)
 		}
 		*at(into) = all
-	}}
+	}}, at)
 }
 
 // items gives the scalars of a list, each with its place.

@@ -26,7 +26,7 @@ func secret[S any](name string, at func(*S) *Secret) []setting[S] {
 func secretKey[S any](
 	name, suffix string, at func(*S) *Secret, fetch func(*reader, string) (string, error),
 ) setting[S] {
-	return setting[S]{name: name + suffix, fill: func(r *reader, into *S, v value) {
+	s := setting[S]{name: name + suffix, fill: func(r *reader, into *S, v value) {
 		if v.kind != kindScalar {
 			r.fault(v.at, v.path, "must be %s, is %s", kindScalar, v.kind)
 			return
@@ -49,6 +49,10 @@ func secretKey[S any](
 		}
 		*at(into) = NewSecret(text)
 	}}
+	if suffix != "" {
+		return s // the same field by another way
+	}
+	return fieldOf(s, at)
 }
 
 // secretFile reads a secret from a file. One line end is dropped: an editor

@@ -39,6 +39,12 @@ type setting[S any] struct {
 	// inner gives the keys of a section, by the path below it, for the tests
 	// that hold documents to this table. It is nil for a plain key.
 	inner func() []described
+
+	// leaves gives the plain keys with what can be done to each while pgvip runs:
+	// the key itself, or those of a section. It is nil for databases and users.
+	leaves func() []leaf[S]
+	// restart keeps the value that pgvip has started with.
+	restart bool
 }
 
 // described is what documents must say about a key.
@@ -66,7 +72,7 @@ func describe[S any](table []setting[S], prefix string) []described {
 
 // key is a plain key: parse reads the text of a scalar into the field at.
 func key[S, T any](name, def string, parse func(string) (T, error), at func(*S) *T) setting[S] {
-	return setting[S]{name: name, def: def, fill: func(r *reader, into *S, v value) {
+	return fieldOf(setting[S]{name: name, def: def, fill: func(r *reader, into *S, v value) {
 		if v.kind != kindScalar {
 			r.fault(v.at, v.path, "must be %s, is %s", kindScalar, v.kind)
 			return
@@ -77,7 +83,7 @@ func key[S, T any](name, def string, parse func(string) (T, error), at func(*S) 
 			return
 		}
 		*at(into) = t
-	}}
+	}}, at)
 }
 
 // override is a key of a database or a user that replaces a setting of the top.
@@ -98,12 +104,18 @@ func file[S any](name string, at func(*S) *string) setting[S] {
 		fill(r, into, v)
 		*at(into) = r.resolve(*at(into))
 	}
-	return s
+	return fieldOf(s, at)
 }
 
 // must marks a key as required.
 func must[S any](s setting[S]) setting[S] {
 	s.required = true
+	return s
+}
+
+// atStart marks a key, or a whole section, whose change needs a restart.
+func atStart[S any](s setting[S]) setting[S] {
+	s.restart = true
 	return s
 }
 
@@ -114,6 +126,13 @@ func section[S, T any](name string, table []setting[T], at func(*S) *T) setting[
 		name:  name,
 		reset: func(into *S) { fillDefaults(table, at(into)) },
 		inner: func() []described { return describe(table, "") },
+		leaves: func() []leaf[S] {
+			var all []leaf[S]
+			for _, l := range leavesOf(table) {
+				all = append(all, lift(name, l, at))
+			}
+			return all
+		},
 		fill: func(r *reader, into *S, v value) {
 			if v.kind != kindMapping {
 				r.fault(v.at, v.path, "must be %s, is %s", kindMapping, v.kind)
