@@ -17,12 +17,13 @@ import (
 type SecretError struct {
 	User   string
 	Method string // what the server asks for
-	Reason string
+	Held   string // what pgvip has instead
+	Remedy string
 }
 
 // Error names the user, what the server asks for and what is missing.
 func (e *SecretError) Error() string {
-	return fmt.Sprintf("user %q: server asks for %s: %s", e.User, e.Method, e.Reason)
+	return fmt.Sprintf("user %q: server asks for %s: held here is %s: %s", e.User, e.Method, e.Held, e.Remedy)
 }
 
 // ClientConfig says who logs in to a server, and with what.
@@ -176,6 +177,5 @@ func (c *Client) stepContinue(data []byte) (send []byte, done bool, err error) {
 }
 
 func (c *Client) missing(method, remedy string) error {
-	return &SecretError{User: c.cfg.User, Method: method,
-		Reason: "held here is " + c.cfg.Credential.have() + ": " + remedy}
+	return &SecretError{User: c.cfg.User, Method: method, Held: c.cfg.Credential.have(), Remedy: remedy}
 }

@@ -26,7 +26,14 @@ type Credential struct {
 	Password string
 	MD5      string // "md5" and the hash of password and user name
 	Keys     *Keys
+
+	// Verifier says that a SCRAM verifier is stored, which opens nothing by
+	// itself: it is for the operator who reads why a login failed.
+	Verifier bool
 }
+
+// Opens reports whether there is anything to log in with.
+func (c Credential) Opens() bool { return c.Password != "" || c.MD5 != "" || c.Keys != nil }
 
 // have tells the operator what the credential consists of.
 func (c Credential) have() string {
@@ -37,6 +44,8 @@ func (c Credential) have() string {
 		return "SCRAM keys"
 	case c.MD5 != "":
 		return MD5Secret.String()
+	case c.Verifier:
+		return "a SCRAM verifier, which opens no server before a client of the user has logged in by SCRAM"
 	}
 	return NoSecret.String()
 }

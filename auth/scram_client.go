@@ -76,10 +76,10 @@ func (c *scramClient) keysFor(salt []byte, iterations int) (*Keys, error) {
 	if c.credential.Password == "" {
 		keys := c.credential.Keys
 		if keys.Iterations != iterations || string(keys.Salt) != string(salt) {
-			return nil, &SecretError{User: c.user, Method: mechanism, Reason: "the SCRAM verifier held here " +
-				"has another salt or iteration count than the server's: copy the role's rolpassword from the " +
-				"server's pg_authid again, or give the plain password (a server where the role does not " +
-				"exist makes up a salt)"}
+			return nil, &SecretError{User: c.user, Method: mechanism,
+				Held: "a SCRAM verifier with another salt or iteration count than the server's",
+				Remedy: "copy the role's rolpassword from the server's pg_authid again, or give the plain " +
+					"password (a server where the role does not exist makes up a salt)"}
 		}
 		return keys, nil
 	}

@@ -95,6 +95,8 @@ func (s Secret) Credential() Credential {
 		return Credential{Password: s.text}
 	case MD5Secret:
 		return Credential{MD5: s.text}
+	case SCRAMSecret:
+		return Credential{Verifier: true}
 	}
 	return Credential{}
 }

@@ -34,7 +34,7 @@ func play(r io.Reader) (c *Conn, rows []Row, err error) {
 		return c, nil, err
 	}
 	c.stream.budget = queryBudget
-	rows, err = c.query("SELECT")
+	rows, err = c.rows([]byte("SELECT"), "12n")
 	return c, rows, err
 }
 

@@ -31,6 +31,7 @@ func TestPostgreSQL(t *testing.T) {
 		"Options":          testOptions,
 		"Query":            testQuery,
 		"QueryErrors":      testQueryErrors,
+		"QueryParams":      testQueryParams,
 		"QueryInterrupt":   testQueryInterrupt,
 		"Terminated":       testTerminated,
 		"Cancel":           testCancel,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgproto3/v2"
 
@@ -29,9 +30,39 @@ type Row []Value
 // is closed. When ctx ends, the connection is closed and the server is not
 // told: what it runs may run on.
 func (c *Conn) Query(ctx context.Context, sql string) ([]Row, error) {
+	message, err := (&pgproto3.Query{String: sql}).Encode(nil)
+	if err != nil {
+		return nil, &Error{Op: OpQuery, Address: c.address, Err: err}
+	}
+	return c.exchange(ctx, message, "")
+}
+
+// QueryParams is Query for one statement with parameters, $1 and so on, which
+// go beside the SQL and not in it: no value can change what is asked. The server
+// takes the parameters' types from the statement.
+func (c *Conn) QueryParams(ctx context.Context, sql string, params ...string) ([]Row, error) {
+	bind := &pgproto3.Bind{}
+	for _, p := range params {
+		bind.Parameters = append(bind.Parameters, []byte(p))
+	}
+	var batch []byte
+	for _, m := range []pgproto3.FrontendMessage{&pgproto3.Parse{Query: sql}, bind,
+		&pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{}} {
+		var err error
+		if batch, err = m.Encode(batch); err != nil {
+			return nil, &Error{Op: OpQuery, Address: c.address, Err: err}
+		}
+	}
+	// ParseComplete, BindComplete, NoData.
+	return c.exchange(ctx, batch, "12n")
+}
+
+// exchange sends a query and collects its rows. empty holds the types of further
+// replies that may come and say nothing.
+func (c *Conn) exchange(ctx context.Context, message []byte, empty string) ([]Row, error) {
 	var rows []Row
 	err := c.run(ctx, OpQuery, queryBudget, func() (err error) {
-		rows, err = c.query(sql)
+		rows, err = c.rows(message, empty)
 		return err
 	})
 	if err != nil {
@@ -40,11 +71,7 @@ func (c *Conn) Query(ctx context.Context, sql string) ([]Row, error) {
 	return rows, nil
 }
 
-func (c *Conn) query(sql string) (rows []Row, err error) {
-	message, err := (&pgproto3.Query{String: sql}).Encode(nil)
-	if err != nil {
-		return nil, err
-	}
+func (c *Conn) rows(message []byte, empty string) (rows []Row, err error) {
 	if err := c.send(message); err != nil {
 		return nil, err
 	}
@@ -76,7 +103,7 @@ func (c *Conn) query(sql string) (rows []Row, err error) {
 			return rows, err
 		default:
 			var ok bool
-			if ok, err = c.asynchronous(typ, body); !ok {
+			if ok, err = c.asynchronous(typ, body); !ok && strings.IndexByte(empty, typ) < 0 {
 				err = fmt.Errorf("%w: message %q in reply to a query", ErrProtocol, typ)
 			}
 		}

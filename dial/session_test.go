@@ -76,6 +76,35 @@ func testQueryErrors(t *testing.T, pg *lab.Postgres) {
 	}
 }
 
+// Values go beside the SQL: whatever they hold, they stay values.
+func testQueryParams(t *testing.T, pg *lab.Postgres) {
+	conn := dialed(t, config(pg, lab.TrustUser, auth.Credential{}))
+	for _, value := range []string{"", "a", "'; DROP TABLE t; --", "$1", `\`, "\u00fc", strings.Repeat("x", 5000)} {
+		rows, err := conn.QueryParams(within(t, 10*time.Second), "SELECT $2::text, NULL, $1::int + 1", "41", value)
+		want := []dial.Row{{{Text: value}, {Null: true}, {Text: "42"}}}
+		if err != nil || !slices.EqualFunc(rows, want, slices.Equal[dial.Row]) {
+			t.Errorf("%q: %v, %v", value, rows, err)
+		}
+	}
+	for sql, code := range map[string]string{
+		"SELECT 1; SELECT $1::text": wire.CodeSyntaxError, // two statements
+		"SELECT 1":                  wire.CodeProtocolViolation,
+		"SELECT $1::int":            "22P02",
+	} {
+		_, err := conn.QueryParams(within(t, 10*time.Second), sql, "x")
+		var e *wire.Error
+		if !errors.As(err, &e) || e.Code != code || e.Fatal() {
+			t.Errorf("%s: %v, want ERROR %s", sql, err, code)
+		}
+	}
+	if rows, err := conn.QueryParams(within(t, 10*time.Second), "SET work_mem = '5MB'"); err != nil || rows != nil {
+		t.Errorf("a command: %v, %v", rows, err)
+	}
+	if got := ask(t, conn, "SHOW work_mem"); got != "5MB" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
+
 func testQueryInterrupt(t *testing.T, pg *lab.Postgres) {
 	conn := dialed(t, config(pg, lab.TrustUser, auth.Credential{}))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

@@ -146,8 +146,10 @@ func Refusal(err error) *wire.Error {
 	case errors.As(err, &fatal) && !passing(fatal.Code):
 		return fatal
 	case errors.As(err, &missing):
-		return wire.Fatal(wire.CodeInvalidAuthorization, "pgvip has no secret of user \""+missing.User+
-			"\" for the server, which asks for "+missing.Method, "")
+		e := wire.Fatal(wire.CodeInvalidAuthorization, "pgvip cannot log in to the server as \""+missing.User+"\"",
+			"For the operator of pgvip: "+missing.Remedy+".")
+		e.Detail = "The server asks for " + missing.Method + "; pgvip holds " + missing.Held + "."
+		return e
 	}
 	return nil
 }

@@ -135,11 +135,15 @@ func (t *Set) Close() {
 // Counters gives the counters, which may be read at any time.
 func (t *Set) Counters() *Counters { return &t.counters }
 
-// SetCredential tells what to log in with as user; the last word counts.
+// SetCredential tells what to log in with as user; the last word counts, but
+// what opens nothing replaces nothing that may: a client that came in by trust
+// must not take the keys away that another one has brought.
 func (t *Set) SetCredential(user string, c auth.Credential) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.credentials[user] = c
+	if c.Opens() || !t.credentials[user].Opens() {
+		t.credentials[user] = c
+	}
 }
 
 func (t *Set) credential(user string) auth.Credential {
@@ -260,6 +264,17 @@ func (t *Set) background(f func(context.Context)) {
 // user and database. For a primary it makes sure that the node takes writes
 // (rule 25). It blocks, first for a slot and then on the network.
 func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire.Param) (*dial.Conn, error) {
+	return t.dial(ctx, key, role, params, t.credential(key.User))
+}
+
+// LoginAs logs in beside all pools and their limits, as a user of pgvip's own:
+// that of auth_query. Nothing of a client's goes into it (CVE-2025-12819). Any
+// node will do.
+func (t *Set) LoginAs(ctx context.Context, key Key, c auth.Credential) (*dial.Conn, error) {
+	return t.dial(ctx, key, route.Replica, nil, c)
+}
+
+func (t *Set) dial(ctx context.Context, key Key, role route.Role, params []wire.Param, c auth.Credential) (*dial.Conn, error) {
 	select {
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
@@ -276,9 +291,11 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 		User:       key.User,
 		Database:   settings.rules(key).Database,
 		Params:     params,
-		Credential: t.credential(key.User),
+		Credential: c,
 		KeyCache:   t.keys,
 		Keepalive:  settings.Keepalive,
+
+		MinIterations: settings.MinIterations,
 	})
 	if err == nil && role == route.Primary {
 		err = provePrimary(ctx, conn)

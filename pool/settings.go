@@ -18,6 +18,7 @@ type Settings struct {
 	ServerLoginRetry     time.Duration   // pause after a login that failed for lack of a server
 	CancelWaitTimeout    time.Duration   // for a cancel request to reach its server
 	Keepalive            *dial.Keepalive // of connections to servers; nil means dial's default
+	MinIterations        int             // of SCRAM that a server may ask for; 0 means auth.DefaultMinIterations
 
 	// Rules are those of every pool, unless RulesFor is set.
 	Rules

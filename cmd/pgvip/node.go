@@ -171,6 +171,8 @@ func healthConfig(c *config.Config) health.Config {
 			Credential: auth.Credential{Password: p.Password.Reveal()},
 			KeyCache:   auth.NewKeyCache(16),
 			Keepalive:  serverKeepalive(c),
+
+			MinIterations: c.ServerSCRAMMinIterations,
 		})),
 		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
 		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
@@ -207,6 +209,7 @@ func poolSettings(c *config.Config) pool.Settings {
 		ServerLoginRetry:     c.ServerLoginRetry,
 		CancelWaitTimeout:    c.CancelWaitTimeout,
 		Keepalive:            serverKeepalive(c),
+		MinIterations:        c.ServerSCRAMMinIterations,
 		RulesFor:             func(database, user string) pool.Rules { return poolRules(c.Rules(database, user), c) },
 	}
 }
