@@ -62,12 +62,13 @@ var testAlso = []string{"internal/..."}
 // homes are the modules that only some packages may import, tests apart: whoever
 // changes one of them knows where to look, and the hot path stays free of them.
 var homes = map[string][]string{
-	"go.etcd.io/etcd":              {"dcs", "internal/lab", "bench/rival"},
-	"github.com/goccy/go-yaml":     {"config"},
-	"github.com/spf13/cobra":       {"cmd/pgvip"},
-	"github.com/jackc/pgx":         {"cmd/pgvip", "internal/...", "bench/..."},
-	"github.com/lib/pq":            {"cmd/pgvip", "internal/...", "bench/..."},
-	"github.com/jackc/pgproto3/v2": {"dial", "pool", "proxy", "internal/...", "bench/..."},
+	"go.etcd.io/etcd":                {"dcs", "internal/lab", "bench/rival"},
+	"github.com/goccy/go-yaml":       {"config"},
+	"github.com/spf13/cobra":         {"cmd/pgvip"},
+	"github.com/jackc/pgx":           {"cmd/pgvip", "internal/...", "bench/..."},
+	"github.com/lib/pq":              {"cmd/pgvip", "internal/...", "bench/..."},
+	"github.com/pires/go-proxyproto": {"proxy"},
+	"github.com/jackc/pgproto3/v2":   {"dial", "pool", "proxy", "internal/...", "bench/..."},
 }
 
 // use is one import of a package, from its code or from its tests.

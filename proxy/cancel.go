@@ -1,13 +1,45 @@
 package proxy
 
 import (
+	"crypto/rand"
 	"crypto/subtle"
-	"encoding/binary"
-	"math/rand/v2"
+	mrand "math/rand/v2"
+	"net"
 	"sync"
+	"time"
 
 	"github.com/pgvip/pgvip/wire"
 )
+
+// What a client gets in BackendKeyData, and names in a CancelRequest. The peer
+// is this pgvip's peer_id, so that another node that gets the request knows
+// whose it is; it stands in the process id, whose layout is the same in all
+// versions of the protocol:
+//
+//	process id   0 p p p p p p p p n n n ... n     31 bits: PostgreSQL's are positive
+//	               '- peer_id: 8 -' '- 23 -'       n: the session's number, random
+//	secret       4 random bytes before protocol 3.2, 32 since
+//
+// 2^23 numbers are enough for eight times the most clients there can be.
+const (
+	numberBits = 23
+
+	shortSecret = 4  // all that protocol 3.0 has room for
+	longSecret  = 32 // as PostgreSQL 18; the protocol allows 256
+)
+
+// peerOf is the peer_id of the pgvip that gave out a process id.
+func peerOf(id uint32) int { return int(id >> numberBits) }
+
+// newSecret makes a secret of the length that a version of the protocol has.
+func newSecret(version uint32) []byte {
+	secret := make([]byte, shortSecret)
+	if version >= wire.ProtocolVersion32 {
+		secret = make([]byte, longSecret)
+	}
+	rand.Read(secret) // never fails
+	return secret
+}
 
 // registry finds a session by the number that its BackendKeyData gave it.
 type registry struct {
@@ -15,14 +47,13 @@ type registry struct {
 	byID map[uint32]*session // guarded by mu
 }
 
-// add gives s a number that no other session has. PostgreSQL's process ids are
-// positive 32-bit integers, so clients may expect that.
-func (r *registry) add(s *session) {
+// add gives s a number that no other session has.
+func (r *registry) add(s *session, peer int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		id := rand.Uint32N(1<<31-1) + 1
-		if _, taken := r.byID[id]; !taken {
+		id := uint32(peer)<<numberBits | mrand.Uint32N(1<<numberBits)
+		if _, taken := r.byID[id]; !taken && id != 0 {
 			s.id = id
 			r.byID[id] = s
 			return
@@ -55,16 +86,11 @@ func (r *registry) all() []*session {
 	return list
 }
 
-// key is the secret of the client's BackendKeyData: 4 bytes in protocol 3.0.
-func (s *session) key() []byte {
-	return binary.BigEndian.AppendUint32(nil, s.secret)
-}
-
 // cancel serves a cancel request. As PostgreSQL does, it answers nothing,
 // whether the key was right or not.
-func (p *Proxy) cancel(request *wire.Startup) {
-	s := p.sessions.find(request.ProcessID)
-	if s == nil || subtle.ConstantTimeCompare(request.SecretKey, s.key()) != 1 {
+func (p *Proxy) cancel(request *wire.Startup, from net.Addr) {
+	s := p.recognise(request, from)
+	if s == nil {
 		return
 	}
 	p.counters.Cancels.Add(1)
@@ -77,6 +103,26 @@ func (p *Proxy) cancel(request *wire.Startup) {
 	case <-done:
 	case <-p.ctx.Done():
 	}
+}
+
+// recognise finds the session that a cancel request is about, if its key is
+// right and who sends it has not guessed too often.
+func (p *Proxy) recognise(request *wire.Startup, from net.Addr) *session {
+	if !p.guesses.allowed(from, time.Now()) {
+		p.counters.CancelsIgnored.Add(1)
+		return nil
+	}
+	s := p.sessions.find(request.ProcessID)
+	if s != nil && subtle.ConstantTimeCompare(request.SecretKey, s.secret) == 1 {
+		return s
+	}
+	p.guesses.wrong(from, time.Now())
+	if peerOf(request.ProcessID) != p.settings.Load().PeerID {
+		p.counters.CancelsForeign.Add(1)
+	} else {
+		p.counters.CancelsWrong.Add(1)
+	}
+	return nil
 }
 
 // cancelQuery cancels what the client has running, and calls done when the

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
-	"github.com/pgvip/pgvip/wire"
 )
 
 // TestCancelRunning: 57014 as by PostgreSQL, and the session lives.
@@ -76,26 +75,6 @@ func TestCancelWaiting(t *testing.T) {
 				t.Errorf("behind the cancelled request: %+v", r)
 			}
 		})
-	}
-}
-
-// TestCancelWithWrongKey does nothing, and says nothing.
-func TestCancelWithWrongKey(t *testing.T) {
-	s := newSite(t, plan{})
-	c := login(t, s.primary)
-	c.send(pgscript.Query("SELECT pg_sleep(0.3)"))
-	eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
-	cancelWith(t, s.primary, c.pid, c.secret+1)
-	cancelWith(t, s.primary, c.pid+1, c.secret)
-	cancelWith(t, s.primary, 0, 0)
-	long := dialTo(t, s.primary)
-	long.send((&wire.Startup{Code: wire.CancelRequestCode, ProcessID: c.pid, SecretKey: make([]byte, 256)}).Append(nil))
-	long.gone()
-	if r := c.answer(); r.err != nil {
-		t.Errorf("cancelled by a wrong key: %v", r.err)
-	}
-	if n := s.pools.Counters().Cancels.Load(); n != 0 {
-		t.Errorf("%d cancel requests sent", n)
 	}
 }
 

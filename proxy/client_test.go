@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // client is a PostgreSQL client that knows only the protocol.
@@ -21,8 +22,9 @@ type client struct {
 	conn net.Conn
 	in   *pgproto3.Frontend
 
-	pid, secret uint32
-	welcome     []string // "name=value" of each ParameterStatus at login
+	pid     uint32
+	key     []byte
+	welcome []string // "name=value" of each ParameterStatus at login
 }
 
 // reply is what came up to a ReadyForQuery.
@@ -90,7 +92,7 @@ func (c *client) welcomed() error {
 		case *pgproto3.ParameterStatus:
 			c.welcome = append(c.welcome, m.Name+"="+m.Value)
 		case *pgproto3.BackendKeyData:
-			c.pid, c.secret = m.ProcessID, binary.BigEndian.Uint32(m.SecretKey)
+			c.pid, c.key = m.ProcessID, slices.Clone(m.SecretKey)
 		case *pgproto3.ReadyForQuery:
 			return nil
 		case *pgproto3.ErrorResponse:
@@ -270,13 +272,13 @@ func (c *client) reset() {
 // request has been taken.
 func (c *client) cancel(addr string) {
 	c.t.Helper()
-	cancelWith(c.t, addr, c.pid, c.secret)
+	cancelWith(c.t, addr, c.pid, c.key)
 }
 
-func cancelWith(t testing.TB, addr string, pid, secret uint32) {
+func cancelWith(t testing.TB, addr string, pid uint32, key []byte) {
 	t.Helper()
 	other := dialTo(t, addr)
-	other.send(pgscript.CancelRequest(pid, secret))
+	other.send((&wire.Startup{Code: wire.CancelRequestCode, ProcessID: pid, SecretKey: key}).Append(nil))
 	other.gone()
 	other.conn.Close()
 }

@@ -105,7 +105,7 @@ func TestPostsBeforeStart(t *testing.T) {
 	early := &session{proxy: s.proxy, who: &identity{}, told: &welcomeSet{}, role: route.Primary}
 	early.home.Store(&stay{s.loops[0]})
 	s.proxy.clients.Add(1)
-	s.proxy.sessions.add(early)
+	s.proxy.sessions.add(early, 0)
 	early.post(func() { early.cancelQuery(func() {}) })
 	early.post(early.drain)
 	early.post(early.shutdown)

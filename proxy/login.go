@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"net"
 	"syscall"
@@ -46,6 +44,7 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 type attempt struct {
 	proxy   *Proxy
 	conn    net.Conn
+	client  net.Addr // whose conn is: its peer's, or whom a load balancer names
 	role    route.Role
 	over    bool   // max_client_conn is exceeded
 	free    func() // gives back the slot of a client that is not known yet
@@ -56,12 +55,15 @@ type attempt struct {
 
 // run does all steps. A *wire.Error is for the client; errQuiet for nobody.
 func (a *attempt) run(ctx context.Context) error {
+	if err := a.identify(); err != nil {
+		return err
+	}
 	var err error
 	if a.startup, err = readStartup(&a.reader); err != nil {
 		return err
 	}
 	if a.startup.Code == wire.CancelRequestCode {
-		a.proxy.cancel(a.startup)
+		a.proxy.cancel(a.startup, a.client)
 		return errQuiet
 	}
 	if a.over {
@@ -91,18 +93,18 @@ func (a *attempt) run(ctx context.Context) error {
 // appName is what the client's application_name becomes on its server.
 func (a *attempt) appName(ask *request) string {
 	if a.proxy.settings.Load().ApplicationNameAddHost {
-		return ask.appName + " - " + a.conn.RemoteAddr().String()
+		return ask.appName + " - " + a.client.String()
 	}
 	return ask.appName
 }
 
-// negotiate tells a client that asked for more than protocol 3.0 what it gets.
+// negotiate tells a client that asked for more than is spoken here what it gets.
 func (a *attempt) negotiate() error {
 	unknown, needed := a.startup.Negotiate()
 	if !needed {
 		return nil
 	}
-	if _, err := a.conn.Write(wire.AppendNegotiateProtocolVersion(nil, wire.ProtocolVersion30, unknown)); err != nil {
+	if _, err := a.conn.Write(wire.AppendNegotiateProtocolVersion(nil, a.startup.Version(), unknown)); err != nil {
 		return errQuiet
 	}
 	return nil
@@ -118,14 +120,14 @@ func (a *attempt) begin(s *session) error {
 		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
 	}
 	s.home.Store(&p.shards[home].stay)
-	s.secret = randomSecret()
-	p.sessions.add(s) // from now on it can be found, and must have a home
+	s.secret = newSecret(a.startup.Version())
+	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 
 	var b []byte
 	for _, param := range s.told.forClient(s.appName) {
 		b = wire.AppendParameterStatus(b, param)
 	}
-	b = wire.AppendBackendKeyData(b, s.id, s.key())
+	b = wire.AppendBackendKeyData(b, s.id, s.secret)
 	b = wire.AppendReadyForQuery(b, 'I')
 	if _, err := a.conn.Write(b); err != nil {
 		p.sessions.remove(s)
@@ -167,12 +169,6 @@ func dup(conn net.Conn) (int, error) {
 	return fd, errors.Join(err, failed)
 }
 
-func randomSecret() uint32 {
-	var b [4]byte
-	rand.Read(b[:])
-	return binary.BigEndian.Uint32(b[:])
-}
-
 // refuse tells the client why it cannot come in, and the log what the client is
 // not told.
 func (a *attempt) refuse(err error) {
@@ -188,7 +184,7 @@ func (a *attempt) refuse(err error) {
 	if !errors.As(err, &e) {
 		e = wire.Fatal(wire.CodeInternalError, err.Error(), "")
 	}
-	fields := []zap.Field{zap.Stringer("client", a.conn.RemoteAddr()), zap.Stringer("role", a.role),
+	fields := []zap.Field{zap.Stringer("client", a.client), zap.Stringer("role", a.role),
 		zap.String("code", e.Code), zap.String("cause", e.Message)}
 	if a.startup != nil {
 		user, _ := a.startup.Get("user")

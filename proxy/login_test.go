@@ -189,50 +189,6 @@ func TestEncryptionRequests(t *testing.T) {
 	}
 }
 
-// TestProtocolVersions: later minor versions and unknown extensions are
-// negotiated down, other major versions refused.
-func TestProtocolVersions(t *testing.T) {
-	s := newSite(t, plan{})
-	for _, test := range []struct {
-		name        string
-		version     uint32
-		params      []string
-		state       string
-		negotiation string // unknown extensions, "-" for no negotiation
-	}{
-		{"3.0", 3 << 16, nil, "", "-"},
-		{"3.2", 3<<16 | 2, nil, "", ""},
-		{"3.9999 with grease", 3<<16 | 9999, []string{"_pq_.test_protocol_negotiation", "1"}, "", "_pq_.test_protocol_negotiation"},
-		{"3.0 with an extension", 3 << 16, []string{"_pq_.x", "1", "_pq_.y", ""}, "", "_pq_.x _pq_.y"},
-		{"2.0", 2 << 16, nil, "0A000", "-"},
-		{"4.0", 4 << 16, nil, "0A000", "-"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := dialTo(t, s.primary)
-			packet := pgscript.Startup(append([]string{"user", lab.TrustUser, "database", lab.AppDatabase}, test.params...)...)
-			packet[4], packet[5], packet[6], packet[7] = byte(test.version>>24), byte(test.version>>16), byte(test.version>>8), byte(test.version)
-			c.send(packet)
-			got := "-"
-			if test.state == "" && test.negotiation != "-" {
-				m, ok := c.receive().(*pgproto3.NegotiateProtocolVersion)
-				if !ok {
-					t.Fatal("no NegotiateProtocolVersion before anything else")
-				}
-				got = strings.Join(m.UnrecognizedOptions, " ")
-			}
-			if got != test.negotiation {
-				t.Errorf("unknown extensions %q, want %q", got, test.negotiation)
-			}
-			if state := code(c.welcomed()); state != test.state {
-				t.Errorf("SQLSTATE %q, want %q", state, test.state)
-			}
-			if test.state == "" && c.value("SELECT 1") != "1" {
-				t.Error("no session")
-			}
-		})
-	}
-}
-
 // TestHostileStartup: nothing of it hangs, and nothing is kept for a length that
 // was only announced.
 func TestHostileStartup(t *testing.T) {

@@ -30,7 +30,13 @@ type Counters struct {
 	Logins       atomic.Uint64
 	LoginsFailed atomic.Uint64
 	Cancels      atomic.Uint64
-	Parked       atomic.Int64 // sessions that wait for a node, now
+
+	// Cancel requests that were dropped.
+	CancelsWrong   atomic.Uint64 // with a key of no session
+	CancelsForeign atomic.Uint64 // with a key of another pgvip
+	CancelsIgnored atomic.Uint64 // unread, after too many of those from one address
+
+	Parked atomic.Int64 // sessions that wait for a node, now
 }
 
 // Options are what a Proxy is made of. The caller owns the loops and the pools,
@@ -60,6 +66,7 @@ type Proxy struct {
 	unknown  crowd
 	compute  chan struct{} // one token for each proof being checked
 	sessions registry
+	guesses  guesses
 	welcomes welcomes
 	counters Counters
 

@@ -34,7 +34,7 @@ type session struct {
 	told    *welcomeSet // at login
 	appName string      // empty for the server's own default
 	id      uint32
-	secret  uint32
+	secret  []byte // of its BackendKeyData
 	role    route.Role
 
 	// Atomic: where it is, for those who come from elsewhere.

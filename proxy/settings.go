@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/pgvip/pgvip/auth"
@@ -16,6 +17,12 @@ type Settings struct {
 	ClientLoginTimeout     time.Duration
 	FailoverWaitTimeout    time.Duration // for a node to go to
 	ApplicationNameAddHost bool
+
+	// PeerID tells the cancel keys of this pgvip from those of the others: 0 to 255.
+	PeerID int
+	// ProxyNetworks are those from which every connection begins with a header of
+	// the PROXY protocol.
+	ProxyNetworks []netip.Prefix
 
 	// Disabled reports whether a database refuses every client. May be nil.
 	Disabled func(database string) bool

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -78,7 +79,7 @@ func readStartupPacket(r *reader) (*wire.Startup, error) {
 	}
 	n, err := wire.StartupLength(head)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(unexpectedProxyHeader(head), err)
 	}
 	body, err := r.next(n)
 	if err != nil {

@@ -40,8 +40,8 @@ func AppendParameterStatus(dst []byte, p Param) []byte {
 	return dst
 }
 
-// AppendBackendKeyData appends what the client needs to cancel its queries. In
-// protocol 3.0 the key has exactly four bytes.
+// AppendBackendKeyData appends what the client needs to cancel its queries. The
+// key has exactly four bytes before protocol 3.2, and 4 to 256 since.
 func AppendBackendKeyData(dst []byte, processID uint32, key []byte) []byte {
 	dst = appendHeader(dst, 'K', 4+len(key))
 	dst = binary.BigEndian.AppendUint32(dst, processID)

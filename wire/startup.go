@@ -13,6 +13,10 @@ import (
 // the otherwise unused major version 1234.
 const (
 	ProtocolVersion30 = 3 << 16
+	ProtocolVersion32 = 3<<16 | 2
+
+	// latestProtocol is the last one spoken here. Nothing ever spoke 3.1.
+	latestProtocol = ProtocolVersion32
 
 	CancelRequestCode = 1234<<16 | 5678
 	SSLRequestCode    = 1234<<16 | 5679
@@ -67,8 +71,8 @@ func StartupLength(hdr []byte) (n int, err error) {
 // included. What it returns shares no memory with body. Every error is an
 // *Error to be sent before the connection is closed.
 //
-// Minor versions above the one spoken here and unknown "_pq_." parameters are
-// no errors: they call for NegotiateProtocolVersion, see Negotiate.
+// Minor versions above those spoken here and unknown "_pq_." parameters are no
+// errors: they call for NegotiateProtocolVersion, see Negotiate.
 func ParseStartup(body []byte) (*Startup, error) {
 	if len(body) < 4 || len(body) > MaxStartupPacket {
 		return nil, errStartupLength()
@@ -86,7 +90,8 @@ func ParseStartup(body []byte) (*Startup, error) {
 	}
 	if major, minor := s.Code>>16, s.Code&0xffff; major != 3 {
 		return nil, Fatal(CodeFeatureNotSupported, fmt.Sprintf(
-			"unsupported frontend protocol %d.%d: server supports 3.0 to 3.0", major, minor), "")
+			"unsupported frontend protocol %d.%d: server supports 3.0 to %d.%d", major, minor,
+			latestProtocol>>16, latestProtocol&0xffff), "")
 	}
 	return s, s.parseParams(body)
 }
@@ -151,9 +156,13 @@ func (s *Startup) Database() string {
 	return user
 }
 
+// Version is the protocol that is spoken with this client: the one it asked for,
+// or the last that is known here.
+func (s *Startup) Version() uint32 { return min(s.Code, latestProtocol) }
+
 // Negotiate says whether the client must be told, by NegotiateProtocolVersion,
-// that it asked for more than protocol 3.0: a later minor version, or the
-// protocol extensions returned in unknown (names that begin with "_pq_."). Since
+// that it gets less than it asked for: Version, and none of the protocol
+// extensions returned in unknown (names that begin with "_pq_."). Since
 // PostgreSQL 19 libpq asks for both on purpose, to find servers that ignore it.
 func (s *Startup) Negotiate() (unknown []string, needed bool) {
 	for _, p := range s.Params {
@@ -161,7 +170,7 @@ func (s *Startup) Negotiate() (unknown []string, needed bool) {
 			unknown = append(unknown, p.Name)
 		}
 	}
-	return unknown, s.Code > ProtocolVersion30 || len(unknown) > 0
+	return unknown, s.Code > latestProtocol || len(unknown) > 0
 }
 
 // Append appends the whole packet, length word included. What ParseStartup has

@@ -117,11 +117,11 @@ func TestParseStartupRefuses(t *testing.T) {
 		{"empty user", packet(ProtocolVersion30, "user\x00\x00\x00"), CodeInvalidAuthorization, noUser},
 		{"no parameter", packet(ProtocolVersion30, "\x00"), CodeInvalidAuthorization, noUser},
 		{"protocol 2", packet(2<<16, "user\x00a\x00\x00"), CodeFeatureNotSupported,
-			"unsupported frontend protocol 2.0: server supports 3.0 to 3.0"},
+			"unsupported frontend protocol 2.0: server supports 3.0 to 3.2"},
 		{"protocol 4", packet(4<<16|1, "user\x00a\x00\x00"), CodeFeatureNotSupported,
-			"unsupported frontend protocol 4.1: server supports 3.0 to 3.0"},
+			"unsupported frontend protocol 4.1: server supports 3.0 to 3.2"},
 		{"unknown request", packet(1234<<16|5681, ""), CodeFeatureNotSupported,
-			"unsupported frontend protocol 1234.5681: server supports 3.0 to 3.0"},
+			"unsupported frontend protocol 1234.5681: server supports 3.0 to 3.2"},
 		{"SSLRequest with a tail", packet(SSLRequestCode, "x"), CodeProtocolViolation, length},
 		{"GSSENCRequest with a tail", packet(GSSENCRequestCode, "x"), CodeProtocolViolation, length},
 		{"cancel without key", packet(CancelRequestCode, "\x00\x00\x00\x01"), CodeProtocolViolation, cancel},
@@ -161,13 +161,16 @@ func TestNegotiate(t *testing.T) {
 		rest    string
 		unknown []string
 		needed  bool
+		version uint32
 	}{
-		{"3.0", ProtocolVersion30, "user\x00a\x00\x00", nil, false},
-		{"3.2", ProtocolVersion30 | 2, "user\x00a\x00\x00", nil, true},
+		{"3.0", ProtocolVersion30, "user\x00a\x00\x00", nil, false, ProtocolVersion30},
+		{"3.1", ProtocolVersion30 | 1, "user\x00a\x00\x00", nil, false, ProtocolVersion30 | 1},
+		{"3.2", ProtocolVersion32, "user\x00a\x00\x00", nil, false, ProtocolVersion32},
+		{"3.3", ProtocolVersion30 | 3, "user\x00a\x00\x00", nil, true, ProtocolVersion32},
 		{"3.9999 and an extension", ProtocolVersion30 | 9999,
-			"user\x00a\x00_pq_.test_protocol_negotiation\x00\x00\x00", []string{"_pq_.test_protocol_negotiation"}, true},
+			"user\x00a\x00_pq_.test_protocol_negotiation\x00\x00\x00", []string{"_pq_.test_protocol_negotiation"}, true, ProtocolVersion32},
 		{"3.0 and two extensions", ProtocolVersion30,
-			"_pq_.b\x001\x00user\x00a\x00_pq_.a\x001\x00\x00", []string{"_pq_.b", "_pq_.a"}, true},
+			"_pq_.b\x001\x00user\x00a\x00_pq_.a\x001\x00\x00", []string{"_pq_.b", "_pq_.a"}, true, ProtocolVersion30},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -178,6 +181,9 @@ func TestNegotiate(t *testing.T) {
 			unknown, needed := s.Negotiate()
 			if !slices.Equal(unknown, tt.unknown) || needed != tt.needed {
 				t.Errorf("Negotiate() = %q, %v, want %q, %v", unknown, needed, tt.unknown, tt.needed)
+			}
+			if got := s.Version(); got != tt.version {
+				t.Errorf("Version() = %#x, want %#x", got, tt.version)
 			}
 		})
 	}
