@@ -22,21 +22,22 @@ const module = "github.com/pgvip/pgvip/"
 // and in cmd/pgvip, nowhere else. A new package gets its row here first.
 var diagram = map[string][]string{
 	// Leaves: whoever reads one needs to know no other.
-	"wire":   {},
-	"loop":   {},
-	"route":  {},
-	"stats":  {},
-	"config": {},
-	"vrrp":   {},
+	"wire":    {},
+	"route":   {},
+	"stats":   {},
+	"config":  {},
+	"vrrp":    {},
+	"tlsconf": {},
 
 	"auth": {"wire"},
-	"dial": {"wire", "auth"},
+	"loop": {"tlsconf"},
+	"dial": {"wire", "auth", "tlsconf"},
 
 	"dcs":    {"route"},
 	"health": {"route", "dial", "auth", "wire"},
 
-	"pool":  {"loop", "dial", "wire", "auth", "route", "stats"},
-	"proxy": {"pool", "loop", "dial", "wire", "auth", "route", "stats"},
+	"pool":  {"loop", "dial", "wire", "auth", "route", "stats", "tlsconf"},
+	"proxy": {"pool", "loop", "dial", "wire", "auth", "route", "stats", "tlsconf"},
 
 	"console": {"wire", "stats"},
 

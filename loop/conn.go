@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"crypto/tls"
 	"fmt"
 	"syscall"
 )
@@ -58,6 +59,7 @@ type Conn struct {
 	held     []byte        // bytes the handler wants to see again; while Data runs it has them
 	out      []byte        // bytes the kernel has not taken yet, from outAt on
 	linger   *Timer        // ends it, once finishing
+	tls      *secure       // nil while it is plain
 	broken   syscall.Errno // a write failed; Failed is on its way
 	outAt    uint32
 	fd       int32
@@ -80,6 +82,13 @@ type Conn struct {
 // were read from it before, at most 64 KB, come first; they are copied. After an
 // error fd still belongs to the caller. Only on the loop.
 func (l *Loop) Add(c *Conn, fd int, class Class, h Handler, unread []byte) error {
+	return l.AddTLS(c, fd, class, h, nil, unread)
+}
+
+// AddTLS is Add for a socket that carries TLS, whose handshake is over and whose
+// unread bytes are plain text; without conn it is Add. The connection under conn
+// must be a *tlsconf.Socket: what that held is not used any more, and not closed.
+func (l *Loop) AddTLS(c *Conn, fd int, class Class, h Handler, conn *tls.Conn, unread []byte) error {
 	if c.loop != nil && !c.closed {
 		panic("BUG: Add of a connection that is open")
 	}
@@ -87,13 +96,19 @@ func (l *Loop) Add(c *Conn, fd int, class Class, h Handler, unread []byte) error
 		return fmt.Errorf("%d bytes to begin with, at most %d", len(unread), keepMax)
 	}
 	*c = Conn{handler: h, fd: int32(fd), class: class}
+	if err := c.secure(conn); err != nil {
+		c.closed = true
+		return err
+	}
 	if err := l.attach(c); err != nil {
 		c.closed = true
 		return err
 	}
 	if len(unread) > 0 {
 		c.held = append(l.bufs.get(len(unread)), unread...)
-		c.ProcessLater()
+	}
+	if len(unread) > 0 || c.moreTLS() {
+		c.serveLater()
 	}
 	return nil
 }
@@ -147,16 +162,6 @@ func (c *Conn) FD() int { return int(c.fd) }
 // Closed reports whether the socket is gone.
 func (c *Conn) Closed() bool { return c.closed || c.loop == nil }
 
-// SetHandler makes h receive what happens from now on.
-func (c *Conn) SetHandler(h Handler) {
-	if !c.finishing {
-		c.handler = h
-	}
-}
-
-// Held is the number of bytes kept for the handler; none while Data runs.
-func (c *Conn) Held() int { return len(c.held) }
-
 // Peek gives the bytes kept for the handler; they are valid until the next call
 // of a method of c. Not while Data runs.
 func (c *Conn) Peek() []byte { return c.held }
@@ -178,13 +183,17 @@ func (c *Conn) Resume(why Pause) {
 	if c.paused&why != 0 {
 		c.paused &^= why
 		c.update()
+		if c.moreTLS() {
+			c.serveLater()
+		}
 	}
 }
 
 // Paused reports whether c is not being read.
 func (c *Conn) Paused() bool { return c.paused != 0 }
 
-// Queued is the number of bytes written that the kernel has not taken yet.
+// Queued is the number of bytes written that the kernel has not taken yet, for
+// operators.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 
 // ProcessLater hands the bytes kept to the handler once more, in this turn if
@@ -192,8 +201,14 @@ func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 // are the bytes that Data is about to keep.
 func (c *Conn) ProcessLater() {
 	// With nothing to process, whatever arrives will be handed over anyway.
-	something := len(c.held) > 0 || c.busy || c.broken != 0
-	if something && !c.queuedLater && !c.closed {
+	if len(c.held) > 0 || c.busy || c.broken != 0 {
+		c.serveLater()
+	}
+}
+
+// serveLater has c served once more without an event.
+func (c *Conn) serveLater() {
+	if !c.queuedLater && !c.closed {
 		c.queuedLater = true
 		c.loop.later = append(c.loop.later, ticket{c.slot, c.gen})
 	}

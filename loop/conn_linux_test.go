@@ -21,7 +21,7 @@ func TestBytesAskedForComeBeforeTheEnd(t *testing.T) {
 		return 0
 	}
 	p.send("next")
-	settle(t, func() bool { return c.Held() == 4 }, l)
+	settle(t, func() bool { return len(c.held) == 4 }, l)
 	hold = false
 	p.finish()
 	c.ProcessLater()
@@ -79,25 +79,6 @@ func TestAddOfAnOpenConnectionPanics(t *testing.T) {
 		c.Close()
 	}()
 	_ = l.Add(c, c.FD(), ClassClient, &recorder{}, nil)
-}
-
-// Who takes over from a handler gets what comes from then on.
-func TestSetHandler(t *testing.T) {
-	l, first, second, third := newLoop(t), &recorder{}, &recorder{}, &recorder{}
-	c, p := add(t, l, unixPair, first)
-	p.send("1")
-	settle(t, func() bool { return len(first.got) > 0 }, l)
-	c.SetHandler(second)
-	p.send("2")
-	settle(t, func() bool { return len(second.got) > 0 }, l)
-	c.Finish()
-	c.SetHandler(third) // too late
-	p.send("3")
-	p.finish()
-	settle(t, c.Closed, l)
-	if string(first.got) != "1" || string(second.got) != "2" || third.calls+third.eofs > 0 {
-		t.Errorf("got %q, %q and %q, want 1, 2 and nothing", first.got, second.got, third.got)
-	}
 }
 
 // A handler that has had all it kept needs no further turn.
@@ -230,7 +211,7 @@ func TestProcessInsideData(t *testing.T) {
 	}
 	rb.onData = func(_ *Conn, bytes []byte) int { return len(bytes) }
 	pb.send("kept")
-	settle(t, func() bool { return b.Held() == 4 }, l)
+	settle(t, func() bool { return len(b.held) == 4 }, l)
 	ra.onData, rb.onData = nested(b), nested(a)
 	pa.send("more")
 	for range 5 {

@@ -29,12 +29,11 @@
 // socket; what the kernel does not take is queued, and the handler is asked to
 // stop the peer that feeds it until Drained.
 //
-// TLS will come in as a transport under Conn, at the only two places that touch a
-// socket's bytes: read, which would take plain text from a tls.Conn until that
-// reports a dry socket by a temporary error, and Write with flush, below which
-// the tls.Conn's records would join the queue. A transport that still has plain
-// text when the turn's quota is used up asks for another turn, as ProcessLater
-// does, because epoll will not.
+// TLS is a layer under Conn, at the only two places that touch a socket's bytes:
+// read takes plain text from a tls.Conn until that reports a dry socket by a
+// temporary error, and below Write its records join the queue. The handshake is
+// not the loop's. A tls.Conn may hold plain text that epoll knows nothing of: a
+// connection that leaves some behind is served again without an event.
 //
 // The package knows no PostgreSQL.
 package loop

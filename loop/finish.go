@@ -10,6 +10,7 @@ func (c *Conn) Close() {
 	if c.Closed() {
 		return
 	}
+	c.closeNotify()
 	c.detach()
 	c.closed = true
 	closeSocket(int(c.fd))
@@ -31,6 +32,7 @@ func (c *Conn) Finish() {
 	if c.Closed() || c.finishing {
 		return
 	}
+	c.closeNotify()
 	c.finishing = true
 	c.loop.lingering++
 	c.linger = c.loop.After(lingerTime, c.Close)

@@ -91,8 +91,8 @@ func TestLargestMessage(t *testing.T) {
 	}
 	settle(t, c.Paused, l)
 	quiet(t, l)
-	if len(f.messages) != 2 || c.Held() != keepMax {
-		t.Errorf("%d messages, %d bytes held, want 2 and %d", len(f.messages), c.Held(), keepMax)
+	if len(f.messages) != 2 || len(c.held) != keepMax {
+		t.Errorf("%d messages, %d bytes held, want 2 and %d", len(f.messages), len(c.held), keepMax)
 	}
 	c.Close()
 }
@@ -146,8 +146,8 @@ func TestMessagesAgainstAModel(t *testing.T) {
 		if !slices.Equal(got, sizes) || !bytes.Equal(bytes.Join(f.messages, nil), joined(sizes)) {
 			rt.Fatalf("messages of %v bytes, want %v", got, sizes)
 		}
-		if c.Held() != 0 {
-			rt.Fatalf("%d bytes are held at the end", c.Held())
+		if len(c.held) != 0 {
+			rt.Fatalf("%d bytes are held at the end", len(c.held))
 		}
 		c.Close()
 		loops[0].Close()
@@ -157,7 +157,7 @@ func TestMessagesAgainstAModel(t *testing.T) {
 
 // sum is how much of the stream has left the kernel.
 func (f *framer) sum(c *Conn) int {
-	n := c.Held()
+	n := len(c.held)
 	for _, m := range f.messages {
 		n += 2 + len(m)
 	}

@@ -26,6 +26,9 @@ func (c *Conn) Move(to *Loop, then func(error)) {
 		} else if again {
 			c.ProcessLater()
 		}
+		if c.moreTLS() {
+			c.serveLater()
+		}
 		then(err)
 	})
 	if err != nil {
@@ -38,5 +41,5 @@ func (c *Conn) Move(to *Loop, then func(error)) {
 func (c *Conn) abandon() {
 	c.closed = true
 	closeSocket(int(c.fd))
-	c.held, c.out, c.outAt = nil, nil, 0
+	c.held, c.out, c.outAt, c.tls = nil, nil, 0, nil
 }

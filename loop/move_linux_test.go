@@ -76,7 +76,7 @@ func TestMoveLosesNoByte(t *testing.T) {
 	for running := true; running; {
 		arrived := make(chan error, 1)
 		_ = here.Post(func() {
-			if c.Held() > 0 {
+			if len(c.held) > 0 {
 				withKept++
 			}
 			if c.Queued() > 0 {

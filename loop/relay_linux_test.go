@@ -24,7 +24,7 @@ func (r *relay) Data(c *Conn, b []byte) int {
 		r.full++
 		c.Pause(PausePeer)
 	}
-	*r.most = max(*r.most, r.to.Queued()+r.to.Held()+r.own.Queued()+r.own.Held())
+	*r.most = max(*r.most, r.to.Queued()+len(r.to.held)+r.own.Queued()+len(r.own.held))
 	return 0
 }
 

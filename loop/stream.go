@@ -37,11 +37,13 @@ func (c *Conn) belongs(l *Loop, gen uint32) bool {
 // read takes what has arrived, until the socket is dry or the turn's quota is
 // used up; level-triggered epoll brings us back for the rest.
 func (c *Conn) read() {
+	if c.tls != nil {
+		c.readTLS()
+		return
+	}
 	l, gen := c.loop, c.gen
 	for quota := turnQuota; quota > 0; {
-		start := keepMax - copy(l.buf[keepMax-len(c.held):keepMax], c.held)
-		// Kept and new bytes together stay within what may be kept.
-		room := l.buf[keepMax : keepMax+readSize-len(c.held)]
+		start, room := c.room()
 		if len(room) == 0 {
 			c.Pause(PauseFull)
 			return
@@ -63,6 +65,15 @@ func (c *Conn) read() {
 		}
 		quota -= n
 	}
+}
+
+// room puts the bytes kept into the loop's buffer, where they begin at start, and
+// gives what is left behind them: kept and new bytes together stay within what may
+// be kept.
+func (c *Conn) room() (start int, room []byte) {
+	l := c.loop
+	start = keepMax - copy(l.buf[keepMax-len(c.held):keepMax], c.held)
+	return start, l.buf[keepMax : keepMax+readSize-len(c.held)]
 }
 
 // finished handles the end of what the peer sends, all of which has been read.
@@ -105,11 +116,14 @@ func (c *Conn) deliver(b []byte) {
 
 // process serves c without an event.
 func (c *Conn) process() {
+	l, gen := c.loop, c.gen
 	if c.broken == 0 {
 		c.Process()
+		if c.belongs(l, gen) && c.moreTLS() {
+			c.read()
+		}
 		return
 	}
-	l, gen := c.loop, c.gen
 	c.endRest()
 	if c.paused == 0 && !c.eof {
 		c.read() // for the reason, as in handle
@@ -127,6 +141,14 @@ func (c *Conn) Write(b []byte) bool {
 	if c.closed || c.finishing || c.broken != 0 {
 		return true
 	}
+	if c.tls != nil {
+		return c.tls.send(b)
+	}
+	return c.transmit(b)
+}
+
+// transmit sends bytes as they are.
+func (c *Conn) transmit(b []byte) bool {
 	if len(c.out) == 0 {
 		n, errno := rawWrite(int(c.fd), b)
 		switch {
@@ -146,12 +168,36 @@ func (c *Conn) Write(b []byte) bool {
 }
 
 func (c *Conn) queue(b []byte) {
-	if c.outAt > 0 && cap(c.out)-len(c.out) < len(b) {
+	c.makeRoom(len(b))
+	c.out = append(c.out, b...)
+	c.update()
+}
+
+// makeRoom lets n more bytes be queued.
+func (c *Conn) makeRoom(n int) {
+	if c.outAt > 0 && cap(c.out)-len(c.out) < n {
 		// What has gone makes room before more memory is taken.
 		c.out = c.out[:copy(c.out, c.out[c.outAt:])]
 		c.outAt = 0
 	}
-	c.out = append(c.loop.bufs.grow(c.out, len(b)), b...)
+	c.out = c.loop.bufs.grow(c.out, n)
+}
+
+// push sends what has been queued at once, as far as the kernel takes it.
+func (c *Conn) push() {
+	n, errno := rawWrite(int(c.fd), c.out[c.outAt:])
+	switch {
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+	case errno != 0:
+		c.broken = errno
+		c.ProcessLater()
+		fallthrough
+	case n == len(c.out)-int(c.outAt):
+		c.release(&c.out)
+		c.outAt = 0
+	default:
+		c.outAt += uint32(n)
+	}
 	c.update()
 }
 
@@ -179,10 +225,11 @@ func (c *Conn) flush() {
 	c.handler.Drained(c)
 }
 
-func (c *Conn) fail(errno syscall.Errno) {
+func (c *Conn) fail(err error) {
 	h := c.handler
+	c.tls = nil // there is nobody left to say goodbye to
 	c.Close()
-	h.Failed(c, errno)
+	h.Failed(c, err)
 }
 
 // release gives one of c's buffers back.

@@ -116,7 +116,7 @@ func TestDataKeepsItsBytesWhateverItDoes(t *testing.T) {
 				return 0
 			}
 			p.send(request)
-			settle(t, func() bool { return c.Held() == len(request) }, l)
+			settle(t, func() bool { return len(c.held) == len(request) }, l)
 			hold = false
 			fill(stuck)
 			stuck.release(&stuck.out)
@@ -235,8 +235,8 @@ func TestFullBufferIsReadOnWhenItHasRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle(t, func() bool { return c.Paused() }, l)
-	if c.Held() != keepMax {
-		t.Errorf("paused with %d bytes kept, want %d", c.Held(), keepMax)
+	if len(c.held) != keepMax {
+		t.Errorf("paused with %d bytes kept, want %d", len(c.held), keepMax)
 	}
 	calls := r.calls
 	quiet(t, l)

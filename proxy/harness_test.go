@@ -209,7 +209,7 @@ func (s *site) memory() int {
 	s.onLoops(func(l *loop.Loop) {
 		for _, c := range s.proxy.sessions.all() {
 			if c.home.Load().loop == l {
-				n += c.conn.Queued() + c.conn.Held()
+				n += c.conn.Queued() + len(c.conn.Peek())
 			}
 		}
 	})
