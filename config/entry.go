@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -96,4 +97,35 @@ func KeepRunning(running, next *Config) []Kept {
 		}
 	}
 	return kept
+}
+
+// Changed lists the keys whose values differ between two configurations, in the
+// order of the file; a database or a user counts as one.
+func Changed(old, now *Config) []string {
+	var keys []string
+	for _, l := range leavesOf(topKeys()) {
+		other := *now
+		if l.carry(old, &other) {
+			keys = append(keys, l.path)
+		}
+	}
+	return slices.Concat(keys, changedNames("databases", old.Databases, now.Databases),
+		changedNames("users", old.Users, now.Users))
+}
+
+// changedNames lists the entries of a section that were added, changed or removed.
+func changedNames[T any](section string, old, now map[string]T) []string {
+	var keys []string
+	for name, t := range now {
+		if before, ok := old[name]; !ok || !reflect.DeepEqual(before, t) {
+			keys = append(keys, join(section, name))
+		}
+	}
+	for name := range old {
+		if _, ok := now[name]; !ok {
+			keys = append(keys, join(section, name))
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }

@@ -139,3 +139,15 @@ query_timeout: 5s
 		t.Errorf("kept %+v again, want nothing left", again)
 	}
 }
+
+func TestChangedNamesKeysDatabasesAndUsers(t *testing.T) {
+	old := mustParse(t, minimal+"databases: {a: {pool_size: 1}, b: {}, c: {}}\nusers: {u: {}}\n")
+	now := mustParse(t, minimal+"query_timeout: 1s\ndatabases: {a: {pool_size: 2}, c: {}, d.e: {}}\nusers: {u: {pool_size: 0}}\n")
+	want := []string{"query_timeout", `databases."d.e"`, "databases.a", "databases.b", "users.u"}
+	if got := Changed(old, now); !slices.Equal(got, want) {
+		t.Errorf("Changed = %q, want %q", got, want)
+	}
+	if got := Changed(now, now); len(got) != 0 {
+		t.Errorf("Changed of the same = %q, want nothing", got)
+	}
+}

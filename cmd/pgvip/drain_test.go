@@ -122,7 +122,7 @@ func testSecondSignal(t *testing.T, c *child, d *door) {
 	c.signal(syscall.SIGTERM)
 	c.says("stopping")
 	c.signal(syscall.SIGHUP) // does not count
-	c.says("reload is not built yet")
+	c.says("reloaded")
 	query(ctx, t, busy, "SELECT 1")
 	c.signal(syscall.SIGTERM)
 	if got := code(ctx, busy); got != "57P01" {

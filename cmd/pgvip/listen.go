@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -26,7 +27,7 @@ func listenAll(c *config.Config, addresses []config.Address) ([]net.Listener, er
 		all = append(all, l)
 		if dir := c.Listen.UnixSocketDir; dir != "" && i == 0 {
 			path := filepath.Join(dir, ".s.PGSQL."+strconv.Itoa(a.Port))
-			if l, err = listenUnix(path, c.ListenBacklog); err != nil {
+			if l, err = listenUnix(c, path); err != nil {
 				return all, listenError(path, err)
 			}
 			all = append(all, l)
@@ -38,12 +39,10 @@ func listenAll(c *config.Config, addresses []config.Address) ([]net.Listener, er
 // listenTCP opens an address whose accepted connections have the configured
 // keepalive.
 func listenTCP(c *config.Config, address string) (net.Listener, error) {
-	k := &c.Keepalive
 	lc := net.ListenConfig{
-		KeepAlive:       -1, // of no effect while KeepAliveConfig is enabled
-		KeepAliveConfig: net.KeepAliveConfig{Enable: k.Enabled, Idle: k.Idle, Interval: k.Interval, Count: k.Count},
+		KeepAlive: -1, // Go's own: connections have that of the listener
 		// Before the first connection: accepted sockets inherit it.
-		Control: func(_, _ string, raw syscall.RawConn) error { return setUserTimeout(raw, k.UserTimeout) },
+		Control: func(_, _ string, raw syscall.RawConn) error { return setKeepalive(raw, &c.Keepalive) },
 	}
 	// Go's default is Multipath TCP, whose sockets do not take TCP_USER_TIMEOUT.
 	lc.SetMultipathTCP(false)
@@ -51,12 +50,12 @@ func listenTCP(c *config.Config, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return withBacklog(l, c.ListenBacklog)
+	return tuned(l, c)
 }
 
 // listenUnix opens a Unix socket. One left behind by a process that was killed
 // is replaced; one that answers is in use.
-func listenUnix(path string, backlog int) (net.Listener, error) {
+func listenUnix(c *config.Config, path string) (net.Listener, error) {
 	if conn, err := net.Dial("unix", path); err == nil {
 		conn.Close()
 		return nil, syscall.EADDRINUSE
@@ -68,22 +67,55 @@ func listenUnix(path string, backlog int) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	// As PostgreSQL's unix_socket_permissions: who may connect is a matter of
-	// authentication.
-	if err := os.Chmod(path, 0o777); err != nil {
+	if err := giveTo(path, c.Listen.UnixSocketGroup, c.Listen.UnixSocketMode); err != nil {
 		l.Close()
 		return nil, err
 	}
-	return withBacklog(l, backlog)
+	return tuned(l, c)
 }
 
-// withBacklog gives l, closed after an error.
-func withBacklog(l net.Listener, backlog int) (net.Listener, error) {
-	if err := setBacklog(l, backlog); err != nil {
+// giveTo lets a group and the rest of the system use a Unix socket as far as mode
+// says.
+func giveTo(path, group string, mode os.FileMode) error {
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			return fmt.Errorf("listen.unix_socket_group: %w", err)
+		}
+		id, err := strconv.Atoi(g.Gid)
+		if err != nil {
+			return err
+		}
+		if err := os.Chown(path, -1, id); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
+}
+
+// tuned gives l, closed after an error.
+func tuned(l net.Listener, c *config.Config) (net.Listener, error) {
+	if err := tune(l, c); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// tune sets the options of a listener's socket.
+func tune(l net.Listener, c *config.Config) error {
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return errors.New("listener is no socket")
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if l.Addr().Network() == "tcp" {
+		err = setKeepalive(raw, &c.Keepalive)
+	}
+	return errors.Join(err, setBacklog(raw, c.ListenBacklog))
 }
 
 // listenError names the address and the way out, since "bind" alone helps

@@ -3,7 +3,10 @@ package main
 import (
 	"errors"
 	"net"
+	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,18 +67,30 @@ func TestAcceptedSocketsHaveTheConfiguredKeepalive(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			descriptor(t, accepted(t, l), func(fd int) {
-				if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); err != nil || got != tt.enabled {
-					t.Errorf("SO_KEEPALIVE = %d, %v, want %d", got, err, tt.enabled)
-				}
-				for option, want := range tt.want {
-					if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option); err != nil || got != want {
-						t.Errorf("TCP option %d = %d, %v, want %d", option, got, err, want)
-					}
-				}
-			})
+			wantOptions(t, accepted(t, l), tt.enabled, tt.want)
+			other := config.Default()
+			other.Keepalive = config.Keepalive{Enabled: !tt.keepalive.Enabled, Idle: time.Second, Interval: time.Second, Count: 1}
+			if err := errors.Join(tune(l, other), tune(l, c)); err != nil {
+				t.Fatal(err)
+			}
+			wantOptions(t, accepted(t, l), tt.enabled, tt.want)
 		})
 	}
+}
+
+// wantOptions compares the options of a socket.
+func wantOptions(t *testing.T, conn net.Conn, keepalive int, options map[int]int) {
+	t.Helper()
+	descriptor(t, conn, func(fd int) {
+		if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); err != nil || got != keepalive {
+			t.Errorf("SO_KEEPALIVE = %d, %v, want %d", got, err, keepalive)
+		}
+		for option, want := range options {
+			if got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, option); err != nil || got != want {
+				t.Errorf("TCP option %d = %d, %v, want %d", option, got, err, want)
+			}
+		}
+	})
 }
 
 // The kernel shows a listener's backlog in TCP_INFO, in the place of tcpi_sacked.
@@ -101,7 +116,9 @@ func TestListenerIsTCPWithTheConfiguredBacklog(t *testing.T) {
 // Linux lets one connection more wait than the backlog says.
 func TestListenBacklogBoundsUnixSockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), ".s.PGSQL.5000")
-	l, err := listenUnix(path, 2)
+	c := config.Default()
+	c.ListenBacklog = 2
+	l, err := listenUnix(c, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,13 +145,13 @@ func TestUnixSocketLeftBehindIsReplacedAndOneInUseIsNot(t *testing.T) {
 	}
 	dead.SetUnlinkOnClose(false) // as after a kill -9
 	dead.Close()
-	l, err := listenUnix(path, 16)
+	l, err := listenUnix(config.Default(), path)
 	if err != nil {
 		t.Fatalf("beside a socket left behind: %v", err)
 	}
 	defer l.Close()
 	accepted(t, l)
-	if _, err := listenUnix(path, 16); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := listenUnix(config.Default(), path); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("beside a socket in use: %v, want %v", err, syscall.EADDRINUSE)
 	}
 }
@@ -160,5 +177,28 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "listen on "+tt.address.String()+": ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want the address and %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestUnixSocketHasTheConfiguredGroupAndMode(t *testing.T) {
+	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid())) // one that any user may give to
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	c.Listen.UnixSocketMode, c.Listen.UnixSocketGroup = 0o660, group.Name
+	path := filepath.Join(t.TempDir(), ".s.PGSQL.5000")
+	l, err := listenUnix(c, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o660 || int(info.Sys().(*syscall.Stat_t).Gid) != os.Getgid() {
+		t.Errorf("socket is %v, %v; want mode 0660 and group %s", info, err, group.Name)
+	}
+	c.Listen.UnixSocketGroup = "no such group"
+	if _, err := listenUnix(c, path+"2"); err == nil || !strings.Contains(err.Error(), "listen.unix_socket_group: ") {
+		t.Errorf("with a group that is not there: %v, want an error that names the key", err)
 	}
 }

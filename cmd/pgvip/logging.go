@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -14,16 +13,24 @@ import (
 // newLogger builds the log that every part of pgvip is given, writing to out
 // through a bounded queue. The caller closes the queue when nothing logs any
 // more; the logger's Sync waits until what was accepted is written.
-func newLogger(c config.Log, out io.Writer) (*zap.Logger, *logQueue, error) {
-	level, err := zapcore.ParseLevel(c.Level)
-	if err != nil {
-		return nil, nil, fmt.Errorf("log: %w", err)
-	}
+func newLogger(c config.Log, level zap.AtomicLevel, out io.Writer) (*zap.Logger, *logQueue) {
 	encoder := newLogEncoder(c.Format)
 	queue := newLogQueue(out, logQueueBytes, func(dropped uint64) []byte {
 		return encodeDropped(encoder, dropped)
 	})
-	return zap.New(zapcore.NewCore(encoder, queue, level)), queue, nil
+	return zap.New(zapcore.NewCore(encoder, queue, level)), queue
+}
+
+// logLevel is what is logged: PgBouncer's verbose or log.level, whichever says more.
+func logLevel(c config.Log) zapcore.Level {
+	if c.Verbose > 0 {
+		return zapcore.DebugLevel
+	}
+	level, err := zapcore.ParseLevel(c.Level)
+	if err != nil {
+		panic("BUG: log.level: " + err.Error())
+	}
+	return level
 }
 
 func newLogEncoder(format string) zapcore.Encoder {

@@ -25,10 +25,7 @@ func TestStuckStandardOutputStallsNothing(t *testing.T) {
 	}
 	defer reader.Close()
 	defer writer.Close()
-	log, queue, err := newLogger(config.Log{Level: "info", Format: "json"}, writer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, queue := newLogger(config.Log{Level: "info", Format: "json"}, zap.NewAtomicLevel(), writer)
 	const lines = 50_000 // several times what pipe and queue hold
 	for n := range lines {
 		log.Info("a line of the usual length", zap.Int("n", n), zap.String("client", "192.0.2.1:40000"))
@@ -74,10 +71,7 @@ func readLog(t *testing.T, reader *os.File, queue *logQueue) (written, missing i
 
 func TestSyncWaitsForWhatWasAccepted(t *testing.T) {
 	var out bytes.Buffer
-	log, queue, err := newLogger(config.Log{Level: "info", Format: "console"}, &out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, queue := newLogger(config.Log{Level: "info", Format: "console"}, zap.NewAtomicLevel(), &out)
 	log.Info("listening", zap.String("role", "primary"))
 	log.Debug("not at this level")
 	if err := log.Sync(); err != nil {
@@ -98,10 +92,7 @@ func TestSyncWaitsForWhatWasAccepted(t *testing.T) {
 func TestCloseGivesUpOnStuckReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reader, writer := io.Pipe()
-		log, queue, err := newLogger(config.Log{Level: "info", Format: "json"}, writer)
-		if err != nil {
-			t.Fatal(err)
-		}
+		log, queue := newLogger(config.Log{Level: "info", Format: "json"}, zap.NewAtomicLevel(), writer)
 		log.Info("never read")
 		began := time.Now()
 		if err := queue.Close(); !errors.Is(err, errLogStuck) {
@@ -116,10 +107,7 @@ func TestCloseGivesUpOnStuckReader(t *testing.T) {
 
 func TestSecretsAreRedactedInTheLog(t *testing.T) {
 	var out bytes.Buffer
-	log, queue, err := newLogger(config.Log{Level: "info", Format: "json"}, &out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, queue := newLogger(config.Log{Level: "info", Format: "json"}, zap.NewAtomicLevel(), &out)
 	secret := config.NewSecret("hunter2")
 	log.Info("config", zap.Any("probe", config.Probe{User: "pgvip", Password: secret}),
 		zap.Any("secret", secret), zap.Stringer("stringer", secret), zap.Reflect("reflect", secret))

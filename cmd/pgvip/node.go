@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -23,8 +25,8 @@ import (
 // node is one running pgvip: the parts, and the order in which they start and
 // stop.
 type node struct {
-	config  *config.Config
 	log     *zap.Logger
+	level   zap.AtomicLevel // of log
 	loops   []*loop.Loop
 	pools   *pool.Set
 	proxy   *proxy.Proxy
@@ -35,14 +37,23 @@ type node struct {
 
 	stopControl context.CancelFunc
 	running     sync.WaitGroup
+
+	inputs   atomic.Pointer[inputs]
+	changing sync.Mutex // held while inputs are replaced
 }
+
+// config is the configuration that counts now.
+func (n *node) config() *config.Config { return n.inputs.Load().config }
 
 // newNode builds all parts and opens the listeners, so that a port in use is
 // found before anything has started.
-func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, error) {
-	n := &node{config: c, log: log}
-	if err := n.build(users); err != nil {
-		n.closeListeners()
+func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
+	n := &node{log: log, level: level}
+	n.inputs.Store(in)
+	if err := n.build(in); err != nil {
+		for _, l := range n.listeners() {
+			l.Close()
+		}
 		for _, l := range n.loops {
 			l.Close()
 		}
@@ -51,12 +62,12 @@ func newNode(c *config.Config, users *auth.UserList, log *zap.Logger) (*node, er
 	return n, nil
 }
 
-func (n *node) build(users *auth.UserList) error {
-	c, log := n.config, n.log
+func (n *node) build(in *inputs) error {
+	c, log := in.config, n.log
 	if authMethod(c.AuthType) == 0 {
 		return fmt.Errorf("auth_type %s is not built yet", c.AuthType)
 	}
-	if err := n.listen(); err != nil {
+	if err := n.listen(c); err != nil {
 		return err
 	}
 	// One more than loops: while every loop sleeps in the kernel, the goroutines
@@ -75,9 +86,9 @@ func (n *node) build(users *auth.UserList) error {
 		return err
 	}
 	monitor := health.NewMonitor(healthConfig(c))
-	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(c, users), Loops: n.loops, Log: log})
+	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log})
 	n.pools = pool.NewSet(pool.Options{
-		Settings: poolSettings(c),
+		Settings: poolSettings(in),
 		Loops:    n.loops,
 		Log:      log,
 		Observe:  monitor.Observe,
@@ -131,20 +142,16 @@ func (n *node) stop(ctx context.Context) {
 	n.running.Wait()
 }
 
-func (n *node) listen() (err error) {
-	l := &n.config.Listen
-	if n.primary, err = listenAll(n.config, l.Primary); err != nil {
+func (n *node) listen(c *config.Config) (err error) {
+	if n.primary, err = listenAll(c, c.Listen.Primary); err != nil {
 		return err
 	}
-	n.replicas, err = listenAll(n.config, l.Replicas)
+	n.replicas, err = listenAll(c, c.Listen.Replicas)
 	return err
 }
 
-func (n *node) closeListeners() {
-	for _, l := range append(n.primary, n.replicas...) {
-		l.Close()
-	}
-}
+// listeners are those of both roles.
+func (n *node) listeners() []net.Listener { return slices.Concat(n.primary, n.replicas) }
 
 func etcdConfig(c *config.Config) dcs.EtcdConfig {
 	e := dcs.EtcdConfig{
@@ -179,10 +186,11 @@ func healthConfig(c *config.Config) health.Config {
 	}
 }
 
-func proxySettings(c *config.Config, users *auth.UserList) proxy.Settings {
+func proxySettings(in *inputs) proxy.Settings {
+	c := in.config
 	return proxy.Settings{
 		AuthMethod:             authMethod(c.AuthType),
-		Users:                  users,
+		Users:                  in.users,
 		MaxClientConn:          c.MaxClientConn,
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
@@ -199,7 +207,8 @@ func authMethod(t config.AuthType) auth.Method {
 	}[t]
 }
 
-func poolSettings(c *config.Config) pool.Settings {
+func poolSettings(in *inputs) pool.Settings {
+	c := in.config
 	return pool.Settings{
 		ServerCheck:          c.ServerCheckQuery.Enabled,
 		ServerCheckQuery:     c.ServerCheckQuery.SQL,

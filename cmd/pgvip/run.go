@@ -11,9 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
-
-	"github.com/pgvip/pgvip/auth"
-	"github.com/pgvip/pgvip/config"
 )
 
 func runCommand() *cobra.Command {
@@ -24,27 +21,21 @@ func runCommand() *cobra.Command {
 	}
 	path := addConfigFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := config.Load(*path)
-		if err != nil {
-			return err
-		}
-		users, err := readUserList(c)
+		in, err := readInputs(*path)
 		if err != nil {
 			return &exitError{codeUsage, err}
 		}
-		log, queue, err := newLogger(c.Log, cmd.OutOrStdout())
-		if err != nil {
-			return err
-		}
+		level := zap.NewAtomicLevelAt(logLevel(in.config.Log))
+		log, queue := newLogger(in.config.Log, level, cmd.OutOrStdout())
 		defer queue.Close()
-		return run(c, users, log)
+		return run(in, log, level)
 	}
 	return cmd
 }
 
 // run serves until SIGTERM or SIGINT, then drains. Another of them ends that at
 // once.
-func run(c *config.Config, users *auth.UserList, log *zap.Logger) error {
+func run(in *inputs, log *zap.Logger, level zap.AtomicLevel) error {
 	// A reader of standard output that has gone costs log lines, not clients:
 	// Go's default is to end the process.
 	signal.Ignore(syscall.SIGPIPE)
@@ -53,11 +44,12 @@ func run(c *config.Config, users *auth.UserList, log *zap.Logger) error {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 
-	n, err := newNode(c, users, log)
+	n, err := newNode(in, log, level)
 	if err != nil {
 		return err
 	}
-	if text := descriptorWarning(c, users.Len(), descriptorLimit()); text != "" {
+	c := in.config
+	if text := descriptorWarning(c, in.users.Len(), descriptorLimit()); text != "" {
 		log.Warn(text)
 	}
 	n.start()
@@ -65,11 +57,12 @@ func run(c *config.Config, users *auth.UserList, log *zap.Logger) error {
 		zap.String("primary", joined(c.Listen.Primary)), zap.String("replicas", joined(c.Listen.Replicas)),
 		zap.String("cluster", c.Namespace+c.Scope), zap.Int("loops", len(n.loops)))
 
-	sig := nextStop(signals, nil, log)
+	sig := n.nextStop(signals, nil)
+	limit := n.config().DrainTimeout
 	log.Info("stopping", zap.String("signal", signalName(sig)), zap.Int("clients", n.proxy.Clients()),
-		zap.Duration("drain_timeout", c.DrainTimeout))
+		zap.Duration("drain_timeout", limit))
 	began := time.Now()
-	n.drain(c.DrainTimeout, signals)
+	n.drain(limit, signals)
 	log.Info("stopped", zap.Duration("took", time.Since(began).Round(time.Millisecond)))
 	return nil
 }
@@ -82,7 +75,7 @@ func (n *node) drain(limit time.Duration, signals <-chan os.Signal) {
 	stopped := make(chan struct{})
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		if sig := nextStop(signals, stopped, n.log); sig != nil {
+		if sig := n.nextStop(signals, stopped); sig != nil {
 			n.log.Warn("stopping at once", zap.String("signal", signalName(sig)), zap.Int("clients", n.proxy.Clients()))
 			cancel()
 		}
@@ -93,17 +86,16 @@ func (n *node) drain(limit time.Duration, signals <-chan os.Signal) {
 }
 
 // nextStop waits for a signal to stop, and gives nil when done is closed before.
-// The other signals that PgBouncer knows change nothing yet; their default, the
-// end of the process, would surprise those who send them.
-func nextStop(signals <-chan os.Signal, done <-chan struct{}, log *zap.Logger) os.Signal {
+// What the other signals of PgBouncer ask for it does meanwhile.
+func (n *node) nextStop(signals <-chan os.Signal, done <-chan struct{}) os.Signal {
 	for {
 		select {
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP:
-				log.Warn("reload is not built yet: restart to apply changes", zap.String("signal", signalName(sig)))
+				_ = n.Reload() // it logs its error
 			case syscall.SIGUSR1, syscall.SIGUSR2:
-				log.Warn("pause and resume are not built yet", zap.String("signal", signalName(sig)))
+				n.log.Warn("pause and resume are not built yet", zap.String("signal", signalName(sig)))
 			default:
 				return sig
 			}

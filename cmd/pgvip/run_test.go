@@ -89,7 +89,7 @@ func TestRunOutlivesSignalsThatDoNotStopIt(t *testing.T) {
 	c := startChild(t, l.file, "")
 	c.says("pgvip is serving")
 	c.signal(syscall.SIGHUP)
-	c.says("reload is not built yet: restart to apply changes")
+	c.says("reloaded")
 	c.signal(syscall.SIGUSR1)
 	c.says("SIGUSR1")
 	c.signal(syscall.SIGUSR2)

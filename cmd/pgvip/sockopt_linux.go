@@ -2,32 +2,35 @@ package main
 
 import (
 	"errors"
-	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgvip/pgvip/config"
 )
 
-// setUserTimeout sets TCP_USER_TIMEOUT; 0 leaves it to the kernel.
-func setUserTimeout(raw syscall.RawConn, d time.Duration) error {
-	return onSocket(raw, "setsockopt TCP_USER_TIMEOUT", func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+// setKeepalive sets up the liveness of a socket, and of those accepted from it.
+func setKeepalive(raw syscall.RawConn, k *config.Keepalive) error {
+	enabled := 0
+	if k.Enabled {
+		enabled = 1
+	}
+	return onSocket(raw, "setsockopt", func(fd int) error {
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, enabled),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(k.Idle.Seconds())),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(k.Interval.Seconds())),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Count),
+			// 0 leaves it to the kernel.
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(k.UserTimeout.Milliseconds())),
+		)
 	})
 }
 
 // setBacklog bounds the connections that may wait to be accepted. Go asks for as
 // many as the kernel allows; a second listen(2) changes that on the open socket.
-func setBacklog(l net.Listener, backlog int) error {
-	socket, ok := l.(syscall.Conn)
-	if !ok {
-		return errors.New("listener is no socket")
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return err
-	}
+func setBacklog(raw syscall.RawConn, backlog int) error {
 	return onSocket(raw, "listen", func(fd int) error { return unix.Listen(fd, backlog) })
 }
 

@@ -3,13 +3,14 @@
 package main
 
 import (
-	"net"
 	"syscall"
-	"time"
+
+	"github.com/pgvip/pgvip/config"
 )
 
-// setUserTimeout does nothing: the option is Linux's.
-func setUserTimeout(syscall.RawConn, time.Duration) error { return nil }
+// setKeepalive leaves the system's: pgvip runs on Linux, elsewhere it only has to
+// build.
+func setKeepalive(syscall.RawConn, *config.Keepalive) error { return nil }
 
-// setBacklog leaves Go's: pgvip runs on Linux, elsewhere it only has to build.
-func setBacklog(net.Listener, int) error { return nil }
+// setBacklog leaves Go's.
+func setBacklog(syscall.RawConn, int) error { return nil }
