@@ -61,6 +61,14 @@ func (r *registry) add(s *session, peer int) {
 	}
 }
 
+// free makes a number that no session has now, for who is none.
+func (r *registry) free(peer int) uint32 {
+	s := new(session)
+	r.add(s, peer)
+	r.remove(s)
+	return s.id
+}
+
 func (r *registry) remove(s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,6 +123,9 @@ func (p *Proxy) recognise(request *wire.Startup, from net.Addr) *session {
 	s := p.sessions.find(request.ProcessID)
 	if s != nil && subtle.ConstantTimeCompare(request.SecretKey, s.secret) == 1 {
 		return s
+	}
+	if s == nil && p.console.Cancel != nil && p.console.Cancel(request.ProcessID, request.SecretKey) {
+		return nil
 	}
 	p.guesses.wrong(from, time.Now())
 	if peerOf(request.ProcessID) != p.settings.Load().PeerID {

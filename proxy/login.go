@@ -66,6 +66,9 @@ func (a *attempt) run(ctx context.Context) error {
 		a.proxy.cancel(a.startup, a.client)
 		return errQuiet
 	}
+	if a.proxy.console.has(a.startup.Database()) {
+		return a.operate()
+	}
 	if a.over {
 		return wire.Fatal(wire.CodeTooManyConnections, "sorry, too many clients already", "The limit is max_client_conn of pgvip.")
 	}

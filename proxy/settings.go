@@ -24,6 +24,10 @@ type Settings struct {
 	// the PROXY protocol.
 	ProxyNetworks []netip.Prefix
 
+	// AdminUsers may do everything on the console, StatsUsers look.
+	AdminUsers []string
+	StatsUsers []string
+
 	// Disabled reports whether a database refuses every client. May be nil.
 	Disabled func(database string) bool
 }
