@@ -51,22 +51,25 @@ type registry struct {
 func (r *registry) add(s *session, peer int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.id = r.unused(peer)
+	r.byID[s.id] = s
+}
+
+// unused makes a number that no session has.
+func (r *registry) unused(peer int) uint32 {
 	for {
 		id := uint32(peer)<<numberBits | mrand.Uint32N(1<<numberBits)
 		if _, taken := r.byID[id]; !taken && id != 0 {
-			s.id = id
-			r.byID[id] = s
-			return
+			return id
 		}
 	}
 }
 
-// free makes a number that no session has now, for who is none.
+// free makes a number for who is no session.
 func (r *registry) free(peer int) uint32 {
-	s := new(session)
-	r.add(s, peer)
-	r.remove(s)
-	return s.id
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unused(peer)
 }
 
 func (r *registry) remove(s *session) {
