@@ -41,8 +41,7 @@ func namespace(text string) (string, error) {
 
 // socketDir reads a folder for Unix sockets; "" is none.
 func socketDir(text string) (string, error) {
-	// As in libpq, "@" makes it a name in the abstract namespace.
-	if text != "" && !filepath.IsAbs(strings.TrimPrefix(text, "@")) {
+	if text != "" && !filepath.IsAbs(text) {
 		return "", fmt.Errorf("must be an absolute path, is %q", text)
 	}
 	return text, nil

@@ -49,7 +49,7 @@ func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		v := New(Options{Target: newFake()})
 		conn := new(tape)
-		newSession(v, conn, Login{Admin: true, Unread: said}).run()
+		v.Serve(conn, Login{Admin: true, Unread: said})
 		wellFramed(t, conn.Bytes())
 	})
 }

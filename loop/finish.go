@@ -20,6 +20,9 @@ func (c *Conn) Close() {
 	if c.finishing {
 		c.loop.lingering--
 		c.linger.Stop()
+		if l := c.handler.(lingerer); l.closed != nil {
+			l.closed()
+		}
 	}
 }
 
@@ -28,7 +31,10 @@ func (c *Conn) Close() {
 // is thrown away until it closes. Closing at once would make the kernel answer
 // what has not been read with RST, which takes our last words away from the
 // peer. All this lasts for a second at most; the handler hears nothing any more.
-func (c *Conn) Finish() {
+func (c *Conn) Finish() { c.FinishThen(nil) }
+
+// FinishThen is Finish, and calls f once the socket is closed.
+func (c *Conn) FinishThen(f func()) {
 	if c.Closed() || c.finishing {
 		return
 	}
@@ -38,7 +44,7 @@ func (c *Conn) Finish() {
 	c.linger = c.loop.After(lingerTime, c.Close)
 	c.paused = 0
 	c.release(&c.held)
-	c.handler = lingerer{}
+	c.handler = lingerer{f}
 	if len(c.out) == 0 {
 		c.sent()
 	}
@@ -54,7 +60,7 @@ func (c *Conn) sent() {
 }
 
 // lingerer waits for the end of a connection that has been finished.
-type lingerer struct{}
+type lingerer struct{ closed func() }
 
 func (lingerer) Data(*Conn, []byte) int { return 0 }
 func (lingerer) Drained(*Conn)          {}

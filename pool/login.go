@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgvip/pgvip/auth"
-	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/wire"
@@ -21,32 +20,15 @@ import (
 // the same moment.
 const retryPause = 100 * time.Millisecond
 
-// fill starts as many logins as there are waiters without one, within the
-// pool's size.
-func (p *Pool) fill() {
-	if p.retired || p.retry.Pending() {
-		return
-	}
-	for p.queue.size > p.dialing && p.room() {
-		p.dialing++
-		p.set.background(func(ctx context.Context) { p.login(ctx) })
-	}
-}
-
-func (p *Pool) room() bool {
-	size := p.rules.PoolSize
-	return size <= 0 || len(p.servers)+p.dialing < size
-}
-
-// login runs on a goroutine of its own.
+// login runs on a goroutine of its own, and has a permit.
 func (p *Pool) login(ctx context.Context) {
-	conn, err := p.set.Login(ctx, p.key, p.role, p.params)
+	conn, err := p.set.connect(ctx, p, p.params)
 	if posted := p.loop.Post(func() { p.loggedIn(conn, err) }); posted != nil && conn != nil {
 		conn.Close()
 	}
 }
 
-func (p *Pool) loggedIn(conn *dial.Conn, err error) {
+func (p *Pool) loggedIn(conn *Conn, err error) {
 	p.dialing--
 	if err != nil {
 		p.loginFailed(err)
@@ -57,18 +39,21 @@ func (p *Pool) loggedIn(conn *dial.Conn, err error) {
 
 // Offer gives the pool a connection that was logged in for another reason, with
 // neutral parameters. The pool takes it if there is room.
-func (p *Pool) Offer(conn *dial.Conn) {
-	if p.retired || !p.room() {
-		p.set.background(func(context.Context) { conn.Close() })
+func (p *Pool) Offer(conn *Conn) {
+	if !p.retired && p.room() {
+		p.adopt(conn)
 		return
 	}
-	p.adopt(conn)
+	if !p.set.background(func(context.Context) { conn.Close() }) {
+		conn.Close()
+	}
 }
 
 // adopt makes a logged-in connection a server of this pool.
-func (p *Pool) adopt(conn *dial.Conn) {
+func (p *Pool) adopt(conn *Conn) {
 	s := &Server{
 		pool:     p,
+		permit:   conn.permit,
 		created:  p.loop.Now(),
 		reported: append([]wire.Param(nil), conn.Parameters()...),
 		frames:   wire.NewBackendFramer(),
@@ -82,6 +67,7 @@ func (p *Pool) adopt(conn *dial.Conn) {
 	s.lastUse = s.created
 	if err := p.take(s, conn); err != nil {
 		p.log.Warn("server connection could not be taken over", zap.Error(err))
+		s.permit.giveBack()
 		p.retryLater(retryPause)
 		return
 	}
@@ -92,10 +78,10 @@ func (p *Pool) adopt(conn *dial.Conn) {
 }
 
 // take makes the loop the owner of the connection's socket.
-func (p *Pool) take(s *Server, conn *dial.Conn) error {
+func (p *Pool) take(s *Server, conn *Conn) error {
 	fd, unread, err := conn.Detach()
 	if err != nil {
-		conn.Close()
+		conn.Conn.Close()
 		return err
 	}
 	if err := p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread); err != nil {

@@ -44,7 +44,8 @@ func refusal(code string) pgscript.Step {
 func TestLoginTeaches(t *testing.T) {
 	var mu sync.Mutex
 	var seen []route.ObservationKind
-	set := NewSet(Options{Settings: usual(), Log: zap.NewNop(), Observe: func(o route.Observation) {
+	idle := new(loop.Loop) // never run: nothing is posted that matters
+	set := NewSet(Options{Settings: usual(), Loops: []*loop.Loop{idle}, Log: zap.NewNop(), Observe: func(o route.Observation) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, o.Kind)

@@ -1,6 +1,8 @@
 package pool
 
 import (
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,10 +29,17 @@ type Pool struct {
 	role   route.Role
 	params []wire.Param // of a private pool: its server logs in with them, and serves once
 	log    *zap.Logger
+	// account is nil in a pool that was retired from its beginning.
+	account *account
+
+	// Atomic.
+	clients atomic.Int64 // that will come here for their servers
+	gone    atomic.Bool  // as retired, for those on other goroutines
 
 	// Owned by the loop.
 	rules    Rules
-	idle     []*Server // the last one was used last
+	claims   claims
+	idle     []*Server // in the order of their last use
 	servers  map[*Server]struct{}
 	queue    queue
 	spare    *Waiter // recycled waiters, linked by next
@@ -38,7 +47,12 @@ type Pool struct {
 	trouble  bool        // the last login failed
 	retry    *loop.Timer // running while logins are being held back
 	sweeper  *loop.Timer // for the idle server that expires next
+	sparing  bool        // sweeper does not count server_idle_timeout
 	waitTime *loop.Timer // for the oldest waiter
+	reserve  *loop.Timer // for the oldest waiter's right to the reserve
+	yieldAt  *loop.Timer // when an idle server may be given up
+	disuse   *loop.Timer // ends the pool
+	leaving  int         // servers that were told goodbye and are not closed yet
 	retired  bool        // the node is no longer a place to go
 }
 
@@ -107,9 +121,13 @@ func (p *Pool) takeIdle() *Server {
 	if n == 0 {
 		return nil
 	}
-	s := p.idle[n-1]
-	p.idle[n-1] = nil
-	p.idle = p.idle[:n-1]
+	which := n - 1
+	if p.set.settings.Load().ServerRoundRobin {
+		which = 0
+	}
+	s := p.idle[which]
+	p.idle = slices.Delete(p.idle, which, which+1)
+	p.noteIdle()
 	return s
 }
 
@@ -128,12 +146,23 @@ func (p *Pool) returned(s *Server) {
 		p.fill()
 		return
 	}
+	if p.over() {
+		s.terminate("the pool's size was lowered")
+		return
+	}
+	if p.yieldsReturned(s) {
+		return
+	}
 	p.idle = append(p.idle, s)
 	if p.queue.size > 0 {
 		p.serve()
 		return
 	}
+	p.noteIdle()
 	p.armSweeper()
+	if p.account.crowded() {
+		p.yield()
+	}
 }
 
 // serve gives idle servers to those who wait.
@@ -175,6 +204,7 @@ func (p *Pool) removed(s *Server) {
 	for i, other := range p.idle {
 		if other == s {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			p.noteIdle()
 			return
 		}
 	}
@@ -185,10 +215,14 @@ func (p *Pool) removed(s *Server) {
 // clients at once, and what they run is cancelled; without it, they end with
 // their sessions.
 func (p *Pool) Retire(fence bool) {
+	if !p.retired {
+		p.set.ledger.close(p.account)
+	}
 	p.retired = true
-	p.retry.Stop()
-	p.sweeper.Stop()
-	p.waitTime.Stop()
+	p.gone.Store(true)
+	for _, t := range []*loop.Timer{p.retry, p.sweeper, p.waitTime, p.reserve, p.yieldAt, p.disuse} {
+		t.Stop()
+	}
 	for s := range p.servers {
 		switch {
 		case s.state == idle:
@@ -235,6 +269,7 @@ func (p *Pool) recycle(w *Waiter) {
 
 // armQueueTimer makes the one timer of the queue follow its oldest waiter.
 func (p *Pool) armQueueTimer() {
+	p.followClaims()
 	limit := p.rules.QueryWaitTimeout
 	if p.queue.first == nil || limit <= 0 {
 		p.waitTime.Stop()
@@ -265,14 +300,19 @@ func (p *Pool) reason() string {
 	if p.trouble {
 		return "The server does not let pgvip log in."
 	}
+	if p.claims.asking {
+		return p.set.ledger.obstacle(&p.claims.server)
+	}
 	return "All servers of this pool are in use; see default_pool_size."
 }
 
 // armSweeper makes the one timer of the idle list follow whoever expires next.
 func (p *Pool) armSweeper() {
-	if p.sweeper.Pending() || len(p.idle) == 0 {
+	if p.sweeper.Pending() && p.sparing == p.warm() || len(p.idle) == 0 {
 		return
 	}
+	p.sweeper.Stop()
+	p.sparing = p.warm()
 	var next time.Time
 	for _, s := range p.idle {
 		if at, ok := p.expiry(s); ok && (next.IsZero() || at.Before(next)) {
@@ -287,7 +327,7 @@ func (p *Pool) armSweeper() {
 // expiry is when an idle server is to be closed.
 func (p *Pool) expiry(s *Server) (time.Time, bool) {
 	var at time.Time
-	if limit := p.set.settings.Load().ServerIdleTimeout; limit > 0 {
+	if limit := p.set.settings.Load().ServerIdleTimeout; limit > 0 && !p.warm() {
 		at = s.lastUse.Add(limit)
 	}
 	if p.rules.ServerLifetime > 0 {

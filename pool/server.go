@@ -39,6 +39,7 @@ type Server struct {
 	pid     uint32
 	key     []byte
 	created time.Time
+	permit  permit
 
 	// Owned by the loop.
 	conn     loop.Conn
@@ -347,6 +348,14 @@ func (s *Server) close(why string) {
 	if s.state == closed {
 		return
 	}
+	s.leave(why)
+	s.conn.Close()
+	s.permit.giveBack()
+	s.pool.armDisuse()
+}
+
+// leave takes the server out of its pool.
+func (s *Server) leave(why string) {
 	if s.pool.log.Core().Enabled(zap.DebugLevel) {
 		s.pool.log.Debug("server closed", zap.String("cause", why), zap.Uint32("pid", s.pid))
 	}
@@ -354,13 +363,24 @@ func (s *Server) close(why string) {
 	s.state = closed
 	s.borrower, s.waiter = nil, nil
 	s.choreTimer.Stop()
-	s.conn.Close()
 }
 
-// terminate is a polite close of a server that waits for a message.
+// terminate is a polite close of a server that waits for a message. It counts
+// until PostgreSQL has closed as well, so that the next one does not find the
+// place of its process still taken.
 func (s *Server) terminate(why string) {
-	if s.state != closed && s.replies.Settled() {
-		s.conn.Write([]byte{'X', 0, 0, 0, 4})
+	if s.state == closed || !s.replies.Settled() {
+		s.close(why)
+		return
 	}
-	s.close(why)
+	s.conn.Write([]byte{'X', 0, 0, 0, 4})
+	s.leave(why)
+	p := s.pool
+	p.leaving++
+	s.conn.FinishThen(func() {
+		p.leaving--
+		s.permit.giveBack()
+		p.fill()
+		p.armDisuse()
+	})
 }

@@ -22,6 +22,9 @@ import (
 // recovery.
 var ErrNotWritable = errors.New("node is in recovery")
 
+// errLeft is the failure of a login to a node that is no longer there.
+var errLeft = errors.New("node has left")
+
 // maxDials bounds the logins to servers that are under way at one time.
 const maxDials = 64
 
@@ -64,6 +67,7 @@ type Set struct {
 
 	settings atomic.Pointer[Settings]
 	counters Counters
+	ledger   *ledger
 
 	// Guarded by mu.
 	mu          sync.Mutex
@@ -90,6 +94,7 @@ func NewSet(o Options) *Set {
 		stop:        stop,
 		cancels:     cancels,
 		stopLast:    stopLast,
+		ledger:      newLedger(),
 		pools:       make(map[Key]*Pool),
 		private:     make(map[*Pool]struct{}),
 		perLoop:     make(map[*loop.Loop]int),
@@ -105,7 +110,9 @@ func (t *Set) Apply(settings Settings) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range t.pools {
-		p.loop.Post(func() { p.apply(settings.rules(p.key)) })
+		r := settings.rules(p.key)
+		t.ledger.bound(p.account, r.MaxUserConnections, r.MaxDBConnections)
+		p.loop.Post(func() { p.apply(r) })
 	}
 }
 
@@ -116,6 +123,10 @@ func (p *Pool) apply(r Rules) {
 	p.armQueueTimer()
 	p.sweeper.Stop()
 	p.armSweeper()
+	p.reserve.Stop()
+	for len(p.idle) > 0 && p.over() {
+		p.idle[0].terminate("the pool's size was lowered")
+	}
 	p.fill()
 }
 
@@ -161,9 +172,7 @@ func (t *Set) Pool(key Key, role route.Role) *Pool {
 		return p
 	}
 	if t.left(key.Node) {
-		p := t.newPool(key, role, t.loops[0])
-		p.retired = true
-		return p
+		return t.newPool(key, role, t.loops[0])
 	}
 	home := t.loops[0]
 	for _, l := range t.loops[1:] {
@@ -174,6 +183,7 @@ func (t *Set) Pool(key Key, role route.Role) *Pool {
 	t.perLoop[home]++
 	p := t.newPool(key, role, home)
 	t.pools[key] = p
+	p.loop.Post(p.armDisuse)
 	return p
 }
 
@@ -185,8 +195,7 @@ func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.P
 	defer t.mu.Unlock()
 	p := t.newPool(key, role, home)
 	p.params = params
-	p.rules.PoolSize = 1
-	p.retired = t.left(key.Node)
+	p.rules.PoolSize, p.rules.ReservePoolSize = 1, 0
 	t.private[p] = struct{}{}
 	return p
 }
@@ -197,8 +206,9 @@ func (t *Set) left(node *route.Node) bool {
 	return t.table != nil && t.table.Lookup(node.Name) != node
 }
 
+// newPool makes a pool, which is retired from the beginning if its node has left.
 func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
-	return &Pool{
+	p := &Pool{
 		set:     t,
 		loop:    home,
 		key:     key,
@@ -208,6 +218,13 @@ func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
 		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
 			zap.String("db", key.Database), zap.String("user", key.User)),
 	}
+	if t.left(key.Node) {
+		p.retired = true
+		p.gone.Store(true)
+	} else {
+		p.openAccount()
+	}
+	return p
 }
 
 // drop forgets a private pool whose client is gone.
@@ -215,6 +232,16 @@ func (t *Set) drop(p *Pool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.private, p)
+}
+
+// forget lets the next who asks for its key have a new pool.
+func (t *Set) forget(p *Pool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pools[p.key] == p {
+		delete(t.pools, p.key)
+		t.perLoop[p.loop]--
+	}
 }
 
 // Follow makes the pools agree with a new table. Where a node's life has ended,
@@ -251,20 +278,39 @@ func (p *Pool) follow(table *route.Table) bool {
 	return true
 }
 
-// background runs f on a goroutine that Close waits for.
-func (t *Set) background(f func(context.Context)) {
+// background runs f on a goroutine that Close waits for. It returns false when
+// Close has begun.
+func (t *Set) background(f func(context.Context)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.closed {
 		t.running.Go(func() { f(t.ctx) })
 	}
+	return !t.closed
 }
 
 // Login logs in to a pool's server with the given run-time parameters on top of
-// user and database. For a primary it makes sure that the node takes writes
-// (rule 25). It blocks, first for a slot and then on the network.
-func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire.Param) (*dial.Conn, error) {
-	return t.dial(ctx, key, role, params, t.credential(key.User))
+// user and database. It blocks, first for a permit, which counts everywhere but
+// in the size of the pool, then for a slot and on the network.
+func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire.Param) (*Conn, error) {
+	p := t.Pool(key, role)
+	if p.account == nil {
+		return nil, errLeft
+	}
+	if err := p.permit(ctx); err != nil {
+		return nil, err
+	}
+	return t.connect(ctx, p, params)
+}
+
+// connect logs in with a permit, which is given back after a failure.
+func (t *Set) connect(ctx context.Context, p *Pool, params []wire.Param) (*Conn, error) {
+	conn, err := t.dial(ctx, p.key, p.role, params, t.credential(p.key.User))
+	if err != nil {
+		p.hold().giveBack()
+		return nil, err
+	}
+	return &Conn{conn, p.hold()}, nil
 }
 
 // LoginAs logs in beside all pools and their limits, as a user of pgvip's own:
@@ -274,6 +320,7 @@ func (t *Set) LoginAs(ctx context.Context, key Key, c auth.Credential) (*dial.Co
 	return t.dial(ctx, key, route.Replica, nil, c)
 }
 
+// dial makes sure, for a primary, that the node takes writes (rule 25).
 func (t *Set) dial(ctx context.Context, key Key, role route.Role, params []wire.Param, c auth.Credential) (*dial.Conn, error) {
 	select {
 	case t.slots <- struct{}{}:

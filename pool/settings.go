@@ -16,6 +16,7 @@ type Settings struct {
 	ServerIdleTimeout    time.Duration   // idle time after which a server is closed
 	ServerConnectTimeout time.Duration   // dial and login together
 	ServerLoginRetry     time.Duration   // pause after a login that failed for lack of a server
+	ServerRoundRobin     bool            // lend the server first that was idle for longest, and not the one used last
 	CancelWaitTimeout    time.Duration   // for a cancel request to reach its server
 	Keepalive            *dial.Keepalive // of connections to servers; nil means dial's default
 	MinIterations        int             // of SCRAM that a server may ask for; 0 means auth.DefaultMinIterations
@@ -35,6 +36,12 @@ type Rules struct {
 	ServerResetQuery string        // sent when a session ends; empty for none
 	ServerLifetime   time.Duration // age from which a server is not lent again; 0 lends it once
 	QueryWaitTimeout time.Duration // in the queue of a pool
+
+	MinPoolSize        int           // servers that a pool keeps while it has clients
+	ReservePoolSize    int           // more servers, for a client that has waited for ReservePoolTimeout
+	ReservePoolTimeout time.Duration // 0 is never
+	MaxDBConnections   int           // servers of the database on a node, of all users; 0 is unlimited
+	MaxUserConnections int           // servers of the user on a node, in all databases; 0 is unlimited
 }
 
 // Mode says how long a client keeps its server: PgBouncer's pool_mode.

@@ -44,8 +44,6 @@ type plan struct {
 	pool  func(*pool.Settings)
 	proxy func(*Settings)
 	users string // the user list file; empty for the trusted user
-
-	console Console
 }
 
 // node describes a server.
@@ -96,7 +94,7 @@ func newSite(t testing.TB, p plan) *site {
 	if p.pool != nil {
 		p.pool(&servers)
 	}
-	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console})
+	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core)})
 	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn})
 	s.proxy.UsePools(s.pools)
 	s.proxy.SetTable(p.table)
@@ -141,6 +139,9 @@ func (s *site) check() {
 	s.t.Helper()
 	if n := s.proxy.Clients(); n != 0 {
 		s.t.Errorf("clients after the end: %d, want 0", n)
+	}
+	if c := &s.proxy.count; c.all != 0 || len(c.databases) != 0 || len(c.users) != 0 {
+		s.t.Errorf("counted after the end: %d clients, %v, %v; want none", c.all, c.databases, c.users)
 	}
 	if n := len(s.proxy.sessions.all()); n != 0 {
 		s.t.Errorf("sessions in the registry after the end: %d, want 0", n)

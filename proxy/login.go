@@ -20,7 +20,7 @@ import (
 func (p *Proxy) login(conn net.Conn, role route.Role) {
 	free := p.unknown.enter(conn)
 	defer free()
-	over := p.clients.Add(1) > int64(p.settings.Load().MaxClientConn)
+	p.clients.Add(1)
 	ctx := p.ctx
 	if d := p.settings.Load().ClientLoginTimeout; d > 0 {
 		var cancel context.CancelFunc
@@ -28,7 +28,7 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 		defer cancel()
 		conn.SetDeadline(time.Now().Add(d))
 	}
-	a := &attempt{proxy: p, conn: conn, role: role, over: over, free: free, reader: reader{conn: conn}}
+	a := &attempt{proxy: p, conn: conn, role: role, free: free, reader: reader{conn: conn}}
 	// A stop must not wait for a client that says nothing. It may still be told.
 	defer context.AfterFunc(p.ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	err := a.run(ctx)
@@ -36,6 +36,7 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 		return // the session has taken over
 	}
 	defer conn.Close()
+	a.leave()
 	p.clients.Add(-1)
 	a.refuse(err)
 }
@@ -46,11 +47,12 @@ type attempt struct {
 	conn    net.Conn
 	client  net.Addr // whose conn is: its peer's, or whom a load balancer names
 	role    route.Role
-	over    bool   // max_client_conn is exceeded
+	place   place
 	free    func() // gives back the slot of a client that is not known yet
 	reader  reader
 	startup *wire.Startup
-	reason  string // for the log, when the client is told less
+	ask     *request // once the client is known
+	reason  string   // for the log, when the client is told less
 }
 
 // run does all steps. A *wire.Error is for the client; errQuiet for nobody.
@@ -66,11 +68,8 @@ func (a *attempt) run(ctx context.Context) error {
 		a.proxy.cancel(a.startup, a.client)
 		return errQuiet
 	}
-	if a.proxy.console.has(a.startup.Database()) {
-		return a.operate()
-	}
-	if a.over {
-		return wire.Fatal(wire.CodeTooManyConnections, "sorry, too many clients already", "The limit is max_client_conn of pgvip.")
+	if err := a.enter(); err != nil {
+		return err
 	}
 	ask, err := readRequest(a.startup)
 	if err != nil {
@@ -83,6 +82,9 @@ func (a *attempt) run(ctx context.Context) error {
 		return err
 	}
 	if err := a.authenticate(ask); err != nil {
+		return err
+	}
+	if err := a.know(ask); err != nil {
 		return err
 	}
 	a.free() // nobody waits for a primary while holding one
@@ -123,6 +125,7 @@ func (a *attempt) begin(s *session) error {
 		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
 	}
 	s.home.Store(&p.shards[home].stay)
+	s.place = a.place
 	s.secret = newSecret(a.startup.Version())
 	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 
@@ -148,7 +151,7 @@ func (a *attempt) begin(s *session) error {
 	if err := home.Post(func() { s.start(home, fd, unread) }); err != nil {
 		unix.Close(fd)
 		p.sessions.remove(s)
-		p.clients.Add(-1)
+		s.uncount()
 	}
 	return nil
 }

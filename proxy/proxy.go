@@ -45,18 +45,16 @@ type Options struct {
 	Settings Settings
 	Loops    []*loop.Loop
 	Log      *zap.Logger
-	Console  Console
 }
 
 // Proxy serves clients on any number of listeners.
 type Proxy struct {
 	// Immutable after New and UsePools.
-	loops   []*loop.Loop
-	shards  map[*loop.Loop]*shard
-	pools   *pool.Set
-	auth    *auth.Server
-	log     *zap.Logger
-	console Console
+	loops  []*loop.Loop
+	shards map[*loop.Loop]*shard
+	pools  *pool.Set
+	auth   *auth.Server
+	log    *zap.Logger
 
 	// Atomic.
 	settings atomic.Pointer[Settings]
@@ -66,6 +64,7 @@ type Proxy struct {
 	draining atomic.Bool
 
 	unknown  crowd
+	count    headcount
 	compute  chan struct{} // one token for each proof being checked
 	sessions registry
 	guesses  guesses
@@ -90,7 +89,6 @@ func New(o Options) *Proxy {
 		shards:  make(map[*loop.Loop]*shard),
 		auth:    auth.NewServer(auth.ServerConfig{}),
 		log:     o.Log,
-		console: o.Console,
 		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
 		compute: make(chan struct{}, maxProofs),
 		ctx:     ctx,
@@ -98,6 +96,7 @@ func New(o Options) *Proxy {
 		changed: make(chan struct{}),
 	}
 	p.settings.Store(&o.Settings)
+	p.count.databases, p.count.users = make(map[string]int), make(map[string]int)
 	p.sessions.byID = make(map[uint32]*session)
 	p.welcomes.known = make(map[string]*identity)
 	for _, l := range o.Loops {

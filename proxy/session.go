@@ -36,6 +36,7 @@ type session struct {
 	id      uint32
 	secret  []byte // of its BackendKeyData
 	role    route.Role
+	place   place
 
 	// Atomic: where it is, for those who come from elsewhere.
 	home atomic.Pointer[stay]
@@ -308,5 +309,5 @@ func (s *session) end(why cause, err *wire.Error) {
 // forget takes the session out of everything that counts or finds it.
 func (s *session) forget() {
 	s.proxy.sessions.remove(s)
-	s.proxy.clients.Add(-1)
+	s.uncount()
 }

@@ -195,9 +195,16 @@ func proxySettings(in *inputs) proxy.Settings {
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
-		PeerID:                 c.PeerID,
-		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
 		Disabled:               func(db string) bool { return c.Database(db).Disabled },
+		RulesFor:               func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
+	}
+}
+
+// proxyRules are what counts for the clients of a database and user.
+func proxyRules(r config.Rules) proxy.Rules {
+	return proxy.Rules{
+		MaxDBClientConnections:   r.MaxDBClientConnections,
+		MaxUserClientConnections: r.MaxUserClientConnections,
 	}
 }
 
@@ -218,6 +225,7 @@ func poolSettings(in *inputs) pool.Settings {
 		ServerIdleTimeout:    c.ServerIdleTimeout,
 		ServerConnectTimeout: c.ServerConnectTimeout,
 		ServerLoginRetry:     c.ServerLoginRetry,
+		ServerRoundRobin:     c.ServerRoundRobin,
 		CancelWaitTimeout:    c.CancelWaitTimeout,
 		Keepalive:            serverKeepalive(c),
 		MinIterations:        c.ServerSCRAMMinIterations,
@@ -238,5 +246,11 @@ func poolRules(r config.Rules, c *config.Config) pool.Rules {
 		ServerResetQuery: c.ServerResetQuery,
 		ServerLifetime:   r.ServerLifetime,
 		QueryWaitTimeout: r.QueryWaitTimeout,
+
+		MinPoolSize:        r.MinPoolSize,
+		ReservePoolSize:    r.ReservePoolSize,
+		ReservePoolTimeout: c.ReservePoolTimeout,
+		MaxDBConnections:   r.MaxDBConnections,
+		MaxUserConnections: r.MaxUserConnections,
 	}
 }

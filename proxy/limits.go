@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"sync"
+
+	"github.com/pgvip/pgvip/wire"
+)
+
+// Rules are the settings that the clients of a database or a user may have of
+// their own. 0 is no limit.
+type Rules struct {
+	MaxDBClientConnections   int
+	MaxUserClientConnections int
+}
+
+// rules are those for a client.
+func (s *Settings) rules(database, user string) Rules {
+	if s.RulesFor == nil {
+		return Rules{}
+	}
+	return s.RulesFor(database, user)
+}
+
+// headcount counts clients: all those who want a session, from their startup
+// packet on, and those who have proved who they are, by database and user, so
+// that nobody can use up the places of others without a password. Those of the
+// console and of replication are not counted (rule 3).
+type headcount struct {
+	mu        sync.Mutex
+	all       int            // guarded by mu
+	databases map[string]int // guarded by mu
+	users     map[string]int // guarded by mu
+}
+
+// place is how a client is counted.
+type place uint8
+
+const (
+	uncounted place = iota // not at all
+	entered                // as one of all
+	known                  // by its database and user as well
+)
+
+// enter counts one client more, unless there are limit of them.
+func (h *headcount) enter(limit int) *wire.Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.all >= limit {
+		return wire.Fatal(wire.CodeTooManyConnections, "sorry, too many clients already", "The limit is max_client_conn of pgvip.")
+	}
+	h.all++
+	return nil
+}
+
+// know counts a client that has entered by database and user too, unless these
+// have too many.
+func (h *headcount) know(database, user string, r Rules) *wire.Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if limit := r.MaxDBClientConnections; limit > 0 && h.databases[database] >= limit {
+		return wire.Fatal(wire.CodeTooManyConnections, "too many connections for database \""+database+"\"",
+			"The limit is max_db_client_connections of pgvip.")
+	}
+	if limit := r.MaxUserClientConnections; limit > 0 && h.users[user] >= limit {
+		return wire.Fatal(wire.CodeTooManyConnections, "too many connections for role \""+user+"\"",
+			"The limit is max_user_client_connections of pgvip.")
+	}
+	h.databases[database]++
+	h.users[user]++
+	return nil
+}
+
+// leave ends the count of a client at p.
+func (h *headcount) leave(p place, database, user string) {
+	if p == uncounted {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all--
+	if p == known {
+		decrease(h.databases, database)
+		decrease(h.users, user)
+	}
+}
+
+// decrease forgets names that nobody has any more.
+func decrease(counts map[string]int, name string) {
+	counts[name]--
+	if counts[name] == 0 {
+		delete(counts, name)
+	}
+}
+
+// enter counts the client against max_client_conn.
+func (a *attempt) enter() error {
+	if err := a.proxy.count.enter(a.proxy.settings.Load().MaxClientConn); err != nil {
+		return err
+	}
+	a.place = entered
+	return nil
+}
+
+// know counts the client, who has proved who it is, by database and user.
+func (a *attempt) know(ask *request) error {
+	if err := a.proxy.count.know(ask.database, ask.user, a.proxy.settings.Load().rules(ask.database, ask.user)); err != nil {
+		return err
+	}
+	a.place, a.ask = known, ask
+	return nil
+}
+
+// leave ends the count of a client that has not become a session.
+func (a *attempt) leave() {
+	var database, user string
+	if a.ask != nil {
+		database, user = a.ask.database, a.ask.user
+	}
+	a.proxy.count.leave(a.place, database, user)
+}
+
+// uncount ends the count of a session.
+func (s *session) uncount() {
+	s.proxy.count.leave(s.place, s.who.database, s.who.user)
+	s.proxy.clients.Add(-1)
+}
