@@ -39,6 +39,7 @@ type process struct {
 	cluster  *lab.Cluster
 	primary  string // address of the port for writes
 	replicas string // address of the port for reads
+	file     string // its configuration
 	cmd      *exec.Cmd
 	log      *buffer // both of its outputs
 	done     chan struct{}
@@ -144,7 +145,7 @@ func startProcess(c *lab.Cluster, binary string, n int, change settings) (*proce
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cluster: c, primary: c.Host(n) + ":5000", replicas: c.Host(n) + ":5001", log: &buffer{}, done: make(chan struct{})}
+	p := &process{cluster: c, primary: c.Host(n) + ":5000", replicas: c.Host(n) + ":5001", file: path, log: &buffer{}, done: make(chan struct{})}
 	p.cmd = exec.Command(binary, "run", "-c", path)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
