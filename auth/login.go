@@ -31,7 +31,7 @@ const (
 // body of each 'p' message from the client goes to Step, until one of them says
 // done or returns an error, which ends the connection.
 //
-//	loginStart --trust--> loginOver
+//	loginStart --trust, any, cert, peer--> loginOver
 //	    |--plain--> awaitPassword --> loginOver
 //	    |--md5--> awaitMD5 --> loginOver
 //	    `--scram--> awaitSASLInitial [--> awaitClientFirst] --> awaitClientFinal --> loginOver
@@ -44,6 +44,8 @@ type Login struct {
 	user   string
 	secret Secret
 	found  bool
+	system string    // who the connection itself says the client is; cert and peer
+	idents *IdentMap // for it
 
 	phase      loginPhase
 	salt       [saltSizeMD5]byte
@@ -63,6 +65,12 @@ func (s *Server) Begin(method Method, user string, secret Secret, found bool) *L
 	}
 	return &Login{server: s, method: method, user: user, secret: secret, found: found}
 }
+
+// Identify tells who the connection itself says the client is: the name in the
+// client's certificate for Cert, the owner of the process at the other end for
+// Peer, and "" when nobody is known. m says whom that may log in as, nil only
+// its namesake. It is to be called before Start.
+func (l *Login) Identify(system string, m *IdentMap) { l.system, l.idents = system, m }
 
 // Credential returns what the login has brought that opens servers. It is valid
 // once Start or Step has said done, and may be empty (trust, no secret stored).
@@ -92,6 +100,10 @@ func (l *Login) Start() (send []byte, done bool, err *wire.Error) {
 				"role \""+l.user+"\" does not exist", "")
 		}
 		return l.succeed(nil, l.secret.Credential())
+	case Any:
+		return l.succeed(nil, Credential{})
+	case Cert, Peer:
+		return l.startIdentity()
 	case Password:
 		l.phase = awaitPassword
 		return wire.AppendAuthentication(nil, wire.AuthCleartextPassword, nil), false, nil
@@ -112,6 +124,32 @@ func (l *Login) Start() (send []byte, done bool, err *wire.Error) {
 		return wire.AppendAuthenticationSASL(nil, mechanism), false, nil
 	}
 	return l.broken(fmt.Errorf("BUG: %s", l.method))
+}
+
+// startIdentity lets in whom the connection vouches for. What is refused is told
+// in PostgreSQL's words, the same for users who do not exist.
+func (l *Login) startIdentity() ([]byte, bool, *wire.Error) {
+	allowed := l.idents.Allows(l.system, l.user)
+	if allowed && l.found {
+		return l.succeed(nil, l.secret.Credential())
+	}
+	name, source := "Peer", "the process at the other end of the socket"
+	if l.method == Cert {
+		name, source = "certificate", "the client's certificate"
+	}
+	l.phase = loginOver
+	switch {
+	case l.system == "":
+		l.reason = "nothing is known of " + source
+	case !allowed && l.idents != nil:
+		l.reason = fmt.Sprintf("%s is of %q, whom the map does not let in as this user", source, l.system)
+	case !allowed:
+		l.reason = fmt.Sprintf("%s is of %q", source, l.system)
+	default:
+		l.reason = "no such user"
+	}
+	return nil, false, wire.Fatal(wire.CodeInvalidAuthorization,
+		name+" authentication failed for user \""+l.user+"\"", "")
 }
 
 // Step reads the body of the client's next 'p' message and returns what to send.

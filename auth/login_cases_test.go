@@ -348,12 +348,3 @@ func TestClientTellsWhatIsMissing(t *testing.T) {
 		})
 	}
 }
-
-func TestParseMethod(t *testing.T) {
-	for name, want := range map[string]Method{"trust": Trust, "plain": Password, "password": Password, "md5": MD5,
-		"scram-sha-256": SCRAM, "SCRAM-SHA-256": 0, "": 0, "any": 0} {
-		if got, err := ParseMethod(name); got != want || (err == nil) != (want != 0) {
-			t.Errorf("ParseMethod(%q) = %v, %v, want %v", name, got, err, want)
-		}
-	}
-}

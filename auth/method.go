@@ -1,9 +1,6 @@
 package auth
 
-import (
-	"fmt"
-	"strconv"
-)
+import "strconv"
 
 // Method is how a client has to prove itself.
 type Method int
@@ -14,9 +11,13 @@ const (
 	Password        // in clear text
 	MD5             // or SCRAM, where the stored secret is a verifier
 	SCRAM
+	Any    // whoever it is, known or not
+	Cert   // the name in the client's certificate
+	Peer   // the owner of the process at the other end of a Unix socket
+	Reject // nobody
 )
 
-// String returns the method's name in PgBouncer's auth_type.
+// String returns the method's name in PgBouncer's auth_type or pg_hba.conf.
 func (m Method) String() string {
 	switch m {
 	case Trust:
@@ -27,20 +28,14 @@ func (m Method) String() string {
 		return "md5"
 	case SCRAM:
 		return "scram-sha-256"
+	case Any:
+		return "any"
+	case Cert:
+		return "cert"
+	case Peer:
+		return "peer"
+	case Reject:
+		return "reject"
 	}
 	return "auth.Method(" + strconv.Itoa(int(m)) + ")"
-}
-
-// ParseMethod reads a method by PgBouncer's name, or "password", which is
-// pg_hba.conf's name for plain.
-func ParseMethod(name string) (Method, error) {
-	if name == "password" {
-		return Password, nil
-	}
-	for _, m := range []Method{Trust, Password, MD5, SCRAM} {
-		if m.String() == name {
-			return m, nil
-		}
-	}
-	return 0, fmt.Errorf("unknown authentication method %q", name)
 }

@@ -41,7 +41,8 @@ func namespace(text string) (string, error) {
 
 // socketDir reads a folder for Unix sockets; "" is none.
 func socketDir(text string) (string, error) {
-	if text != "" && !filepath.IsAbs(text) {
+	// As in libpq, "@" makes it a name in the abstract namespace.
+	if text != "" && !filepath.IsAbs(strings.TrimPrefix(text, "@")) {
 		return "", fmt.Errorf("must be an absolute path, is %q", text)
 	}
 	return text, nil

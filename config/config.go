@@ -56,6 +56,9 @@ type Config struct {
 	// Clients of a database and of a user; 0 is no limit.
 	MaxDBClientConnections   int
 	MaxUserClientConnections int
+	// MaxReplicationConnections bounds the clients of the replication protocol,
+	// which count nowhere else.
+	MaxReplicationConnections int
 	// MaxPreparedStatements of clients are kept on each server in transaction
 	// and statement mode; 0 leaves named statements alone.
 	MaxPreparedStatements int
@@ -78,6 +81,8 @@ type Config struct {
 	IdleTransactionTimeout time.Duration
 	// CancelWaitTimeout bounds how long a cancel request may take to its server.
 	CancelWaitTimeout time.Duration
+	// PeerID tells the cancel keys of this pgvip from those of the others.
+	PeerID int
 	// DrainTimeout bounds how long a stop waits for open transactions; 0 does not wait.
 	DrainTimeout time.Duration
 

@@ -127,7 +127,7 @@ func meaninglessKeys() []foreignGroup {
 			"unix_socket_dir", "unix_socket_mode", "unix_socket_group"}},
 		{"is PgBouncer's: pgvip finds the nodes through Patroni's keys in etcd", []string{
 			"load_balance_hosts", "databases.*.host", "databases.*.port", "databases.*.load_balance_hosts"}},
-		{"is PgBouncer's: one pgvip process uses all CPUs, see loops", []string{"so_reuseport", "peer_id", "peers"}},
+		{"is PgBouncer's: one pgvip process uses all CPUs, see loops", []string{"so_reuseport"}},
 		{"is PgBouncer's: pgvip stays in the foreground and writes no pid file; the service manager knows the pid", []string{
 			"pidfile", "conffile", "job_name", "service_name"}},
 		{"is PgBouncer's: the service manager starts pgvip as the right user", []string{"user"}},
@@ -156,6 +156,7 @@ func meaninglessKeys() []foreignGroup {
 func laterKeys() []foreignGroup {
 	const later = "is not supported by this version yet"
 	return []foreignGroup{
+		{later + ": cancel requests are not forwarded to other pgvip", []string{"peers"}},
 		{later + ": TLS to etcd is not built", []string{"etcd.cacert", "etcd.cert", "etcd.key", "etcd.protocol"}},
 	}
 }

@@ -13,6 +13,7 @@ const (
 	mostKeepCnt = 127     // MAX_TCP_KEEPCNT, linux/include/net/tcp.h
 	mostLoops   = 256     // above any sensible number of CPUs
 	mostRise    = 100     // rise and fall
+	mostPeers   = 255     // what fits into a process id with 2^23 sessions, see proxy/cancel.go
 	mostVerbose = 3       // PgBouncer's -v -v -v
 
 	leastPacket = 1 << 13   // room for any startup packet and password message
@@ -72,6 +73,7 @@ func clientKeys() []setting[Config] {
 		key("max_client_conn", "10000", count(1, most), func(c *Config) *int { return &c.MaxClientConn }),
 		key("max_db_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxDBClientConnections }),
 		key("max_user_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxUserClientConnections }),
+		key("max_replication_connections", "100", count(0, most), func(c *Config) *int { return &c.MaxReplicationConnections }),
 		key("client_login_timeout", "60s", timeout(), func(c *Config) *time.Duration { return &c.ClientLoginTimeout }),
 		key("client_idle_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.ClientIdleTimeout }),
 		key("query_wait_timeout", "120s", timeout(), func(c *Config) *time.Duration { return &c.QueryWaitTimeout }),
@@ -83,6 +85,7 @@ func clientKeys() []setting[Config] {
 		key("cancel_wait_timeout", "10s", timeout(), func(c *Config) *time.Duration { return &c.CancelWaitTimeout }),
 		key("drain_timeout", "30s", timeout(), func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		key("application_name_add_host", "false", flag, func(c *Config) *bool { return &c.ApplicationNameAddHost }),
+		atStart(key("peer_id", "0", count(0, mostPeers), func(c *Config) *int { return &c.PeerID })),
 		key("max_packet_size", "2147483647", count(leastPacket, mostPacket), func(c *Config) *int { return &c.MaxPacketSize }),
 	}
 }

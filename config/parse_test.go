@@ -124,6 +124,8 @@ log_stats: 0
 stats_period: 30s
 verbose: 2
 max_client_conn: 5
+max_replication_connections: 9
+peer_id: 3
 client_login_timeout: 1s
 query_wait_timeout: 0
 failover_wait_timeout: 0s

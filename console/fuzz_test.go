@@ -49,7 +49,7 @@ func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		v := New(Options{Target: newFake()})
 		conn := new(tape)
-		v.Serve(conn, Login{Admin: true, Unread: said})
+		newSession(v, conn, Login{Admin: true, Unread: said}).run()
 		wellFramed(t, conn.Bytes())
 	})
 }

@@ -283,7 +283,7 @@ func (s *site) login(conn net.Conn, id uint32) {
 			conn.Write([]byte{'N'})
 			continue
 		case startup.Code == wire.CancelRequestCode:
-			s.Cancel(startup.ProcessID)
+			s.Cancel(startup.ProcessID, startup.SecretKey)
 			conn.Close()
 			return
 		}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"net"
 	"net/netip"
 	"sync"
@@ -72,18 +73,21 @@ type Login struct {
 	Unread  []byte // what came behind the login
 }
 
-// Serve talks to an operator, AuthenticationOk having been sent, until one of the
-// two has had enough. It owns conn.
+// Serve begins to talk to an operator, AuthenticationOk having been sent, and goes
+// on until one of the two has had enough; it does not wait for that. It owns conn.
 func (v *Server) Serve(conn net.Conn, login Login) {
-	defer conn.Close()
 	s := newSession(v, conn, login)
 	if err := v.enter(s); err != nil {
 		conn.SetWriteDeadline(time.Now().Add(writeLimit))
 		conn.Write(err.Append(nil))
+		conn.Close()
 		return
 	}
-	defer v.leave(s)
-	s.run()
+	go func() {
+		defer v.leave(s)
+		defer conn.Close()
+		s.run()
+	}()
 }
 
 // enter takes one of the places.
@@ -108,16 +112,18 @@ func (v *Server) leave(s *session) {
 	v.running.Done()
 }
 
-// Cancel ends what the operator with this ID waits for. The caller has compared
-// the key.
-func (v *Server) Cancel(id uint32) {
+// Cancel ends what the operator waits for whom a cancel request names, if its key
+// is right. It reports whether there is one.
+func (v *Server) Cancel(id uint32, key []byte) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for s := range v.sessions {
-		if s.login.ID == id {
+		if s.login.ID == id && subtle.ConstantTimeCompare(s.login.Key, key) == 1 {
 			s.interrupt(errCanceled)
+			return true
 		}
 	}
+	return false
 }
 
 // Close sends every operator away and waits until they are gone.

@@ -120,8 +120,20 @@ func TestOperatorGoesWhilePauseWaits(t *testing.T) {
 func TestCancelWithoutWaitingChangesNothing(t *testing.T) {
 	s := newSite(t, 0)
 	r := s.raw(t)
-	s.Server.Cancel(1)
+	s.Server.Cancel(1, []byte{1, 2, 3, 4})
 	r.send('Q', "SHOW VERSION").expect("TDCZ")
+}
+
+func TestCancelNeedsTheKey(t *testing.T) {
+	s := newSite(t, 0)
+	free := s.fake.busy()
+	defer free()
+	r := s.raw(t).send('Q', "PAUSE app")
+	s.waits(t)
+	s.Server.Cancel(1, []byte{1, 2, 3, 5})
+	s.Server.Cancel(2, []byte{1, 2, 3, 4})
+	free()
+	r.expect("CZ")
 }
 
 func TestStatsUsersMayOnlyLook(t *testing.T) {

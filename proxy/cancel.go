@@ -51,14 +51,25 @@ type registry struct {
 func (r *registry) add(s *session, peer int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s.id = r.unused(peer)
+	r.byID[s.id] = s
+}
+
+// unused makes a number that no session has.
+func (r *registry) unused(peer int) uint32 {
 	for {
 		id := uint32(peer)<<numberBits | mrand.Uint32N(1<<numberBits)
 		if _, taken := r.byID[id]; !taken && id != 0 {
-			s.id = id
-			r.byID[id] = s
-			return
+			return id
 		}
 	}
+}
+
+// free makes a number for who is no session.
+func (r *registry) free(peer int) uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unused(peer)
 }
 
 func (r *registry) remove(s *session) {
@@ -115,6 +126,9 @@ func (p *Proxy) recognise(request *wire.Startup, from net.Addr) *session {
 	s := p.sessions.find(request.ProcessID)
 	if s != nil && subtle.ConstantTimeCompare(request.SecretKey, s.secret) == 1 {
 		return s
+	}
+	if s == nil && p.console.Cancel != nil && p.console.Cancel(request.ProcessID, request.SecretKey) {
+		return nil
 	}
 	p.guesses.wrong(from, time.Now())
 	if peerOf(request.ProcessID) != p.settings.Load().PeerID {

@@ -44,6 +44,8 @@ type plan struct {
 	pool  func(*pool.Settings)
 	proxy func(*Settings)
 	users string // the user list file; empty for the trusted user
+
+	console Console
 }
 
 // node describes a server.
@@ -94,7 +96,7 @@ func newSite(t testing.TB, p plan) *site {
 	if p.pool != nil {
 		p.pool(&servers)
 	}
-	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core)})
+	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console})
 	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn})
 	s.proxy.UsePools(s.pools)
 	s.proxy.SetTable(p.table)

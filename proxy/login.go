@@ -68,6 +68,9 @@ func (a *attempt) run(ctx context.Context) error {
 		a.proxy.cancel(a.startup, a.client)
 		return errQuiet
 	}
+	if a.proxy.console.has(a.startup.Database()) {
+		return a.operate()
+	}
 	if err := a.enter(); err != nil {
 		return err
 	}

@@ -45,16 +45,18 @@ type Options struct {
 	Settings Settings
 	Loops    []*loop.Loop
 	Log      *zap.Logger
+	Console  Console
 }
 
 // Proxy serves clients on any number of listeners.
 type Proxy struct {
 	// Immutable after New and UsePools.
-	loops  []*loop.Loop
-	shards map[*loop.Loop]*shard
-	pools  *pool.Set
-	auth   *auth.Server
-	log    *zap.Logger
+	loops   []*loop.Loop
+	shards  map[*loop.Loop]*shard
+	pools   *pool.Set
+	auth    *auth.Server
+	log     *zap.Logger
+	console Console
 
 	// Atomic.
 	settings atomic.Pointer[Settings]
@@ -89,6 +91,7 @@ func New(o Options) *Proxy {
 		shards:  make(map[*loop.Loop]*shard),
 		auth:    auth.NewServer(auth.ServerConfig{}),
 		log:     o.Log,
+		console: o.Console,
 		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
 		compute: make(chan struct{}, maxProofs),
 		ctx:     ctx,

@@ -24,6 +24,10 @@ type Settings struct {
 	// the PROXY protocol.
 	ProxyNetworks []netip.Prefix
 
+	// AdminUsers may do everything on the console, StatsUsers look.
+	AdminUsers []string
+	StatsUsers []string
+
 	// RulesFor gives what is set for the clients of one database and user. It is
 	// pure; any goroutine may call it. May be nil.
 	RulesFor func(database, user string) Rules

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -51,46 +50,6 @@ func listenTCP(c *config.Config, address string) (net.Listener, error) {
 		return nil, err
 	}
 	return tuned(l, c)
-}
-
-// listenUnix opens a Unix socket. One left behind by a process that was killed
-// is replaced; one that answers is in use.
-func listenUnix(c *config.Config, path string) (net.Listener, error) {
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return nil, syscall.EADDRINUSE
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		os.Remove(path)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := giveTo(path, c.Listen.UnixSocketGroup, c.Listen.UnixSocketMode); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return tuned(l, c)
-}
-
-// giveTo lets a group and the rest of the system use a Unix socket as far as mode
-// says.
-func giveTo(path, group string, mode os.FileMode) error {
-	if group != "" {
-		g, err := user.LookupGroup(group)
-		if err != nil {
-			return fmt.Errorf("listen.unix_socket_group: %w", err)
-		}
-		id, err := strconv.Atoi(g.Gid)
-		if err != nil {
-			return err
-		}
-		if err := os.Chown(path, -1, id); err != nil {
-			return err
-		}
-	}
-	return os.Chmod(path, mode)
 }
 
 // tuned gives l, closed after an error.

@@ -3,10 +3,6 @@ package main
 import (
 	"errors"
 	"net"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,49 +109,6 @@ func TestListenerIsTCPWithTheConfiguredBacklog(t *testing.T) {
 	})
 }
 
-// Linux lets one connection more wait than the backlog says.
-func TestListenBacklogBoundsUnixSockets(t *testing.T) {
-	path := filepath.Join(t.TempDir(), ".s.PGSQL.5000")
-	c := config.Default()
-	c.ListenBacklog = 2
-	l, err := listenUnix(c, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for n := range 4 {
-		// Go's own dialer would wait.
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unix.Close(fd)
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		if want := n == 3; errors.Is(err, unix.EAGAIN) != want {
-			t.Errorf("connection %d: %v, want refused for now: %t", n+1, err, want)
-		}
-	}
-}
-
-func TestUnixSocketLeftBehindIsReplacedAndOneInUseIsNot(t *testing.T) {
-	path := filepath.Join(t.TempDir(), ".s.PGSQL.5000")
-	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.SetUnlinkOnClose(false) // as after a kill -9
-	dead.Close()
-	l, err := listenUnix(config.Default(), path)
-	if err != nil {
-		t.Fatalf("beside a socket left behind: %v", err)
-	}
-	defer l.Close()
-	accepted(t, l)
-	if _, err := listenUnix(config.Default(), path); !errors.Is(err, syscall.EADDRINUSE) {
-		t.Errorf("beside a socket in use: %v, want %v", err, syscall.EADDRINUSE)
-	}
-}
-
 func TestListenErrorsSayWhatToDo(t *testing.T) {
 	c := config.Default()
 	taken, err := listenTCP(c, "127.0.0.1:0")
@@ -177,28 +130,5 @@ func TestListenErrorsSayWhatToDo(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "listen on "+tt.address.String()+": ") || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want the address and %q", tt.name, err, tt.want)
 		}
-	}
-}
-
-func TestUnixSocketHasTheConfiguredGroupAndMode(t *testing.T) {
-	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid())) // one that any user may give to
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := config.Default()
-	c.Listen.UnixSocketMode, c.Listen.UnixSocketGroup = 0o660, group.Name
-	path := filepath.Join(t.TempDir(), ".s.PGSQL.5000")
-	l, err := listenUnix(c, path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o660 || int(info.Sys().(*syscall.Stat_t).Gid) != os.Getgid() {
-		t.Errorf("socket is %v, %v; want mode 0660 and group %s", info, err, group.Name)
-	}
-	c.Listen.UnixSocketGroup = "no such group"
-	if _, err := listenUnix(c, path+"2"); err == nil || !strings.Contains(err.Error(), "listen.unix_socket_group: ") {
-		t.Errorf("with a group that is not there: %v, want an error that names the key", err)
 	}
 }

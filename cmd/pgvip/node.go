@@ -195,6 +195,8 @@ func proxySettings(in *inputs) proxy.Settings {
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
+		PeerID:                 c.PeerID,
+		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
 		Disabled:               func(db string) bool { return c.Database(db).Disabled },
 		RulesFor:               func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
 	}
