@@ -9,10 +9,9 @@ import (
 // Borrower is a client as its pool sees it. All methods are called on the
 // pool's loop.
 type Borrower interface {
-	// Settings are the run-time parameters to set on a server before it is lent.
-	Settings() []wire.Param
-	// Reported are the reported parameters as the client knows them.
-	Reported() []wire.Param
+	// Profile is what a server must be made to fit before it is lent. The pool
+	// keeps it up to date with what the client is told.
+	Profile() *Profile
 	// Lent hands over a server. It must be given back by Release or Discard
 	// once, unless Lost says that it is gone.
 	Lent(s *Server)

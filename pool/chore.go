@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,11 +18,12 @@ const choreTimeout = 10 * time.Second
 type chore uint8
 
 const (
-	noChore   chore = iota
-	checking        // server_check_query
-	setting         // the parameters of the client that is to have it
-	cleaning        // server_reset_query
-	restoring       // the client's parameters after its own RESET or DISCARD
+	noChore    chore = iota
+	checking         // server_check_query
+	setting          // the parameters of the client that is to have it
+	cleaning         // server_reset_query
+	unblocking       // a transaction block that statement mode does not allow
+	restoring        // the client's parameters after its own RESET or DISCARD
 )
 
 // ask sends statements of our own, each as a Query, in one write. Their replies
@@ -63,7 +65,21 @@ func (s *Server) prepare(w *Waiter) bool {
 }
 
 func (s *Server) applySettings() bool {
-	if q := settingsQuery(s.borrower.Settings()); q != "" {
+	p := s.borrower.Profile()
+	if s.fits(p) {
+		s.lend()
+		return true
+	}
+	q := s.adapt(p)
+	switch {
+	case q == "":
+	case p.accepted():
+		// It goes with the client's request, without a round trip of its own.
+		s.chore = setting
+		s.before = appendQuery(s.before[:0], q)
+		s.replies.Sent('Q', wire.Swallow)
+		s.used = true
+	default:
 		s.used = true
 		s.ask(setting, q)
 		return false
@@ -74,14 +90,32 @@ func (s *Server) applySettings() bool {
 
 // lend hands the server to its borrower.
 func (s *Server) lend() {
-	s.chore = noChore
 	s.state = lent
 	s.ending = false
 	s.loans++
 	s.forgetWaiter()
-	s.seen = append(s.seen[:0], s.borrower.Reported()...)
-	s.tellParameters()
+	if p := s.borrower.Profile(); !s.fits(p) {
+		s.given, s.givenKnown = *p, true
+		if s.chore == noChore {
+			s.tellParameters()
+		}
+	}
 	s.borrower.Lent(s)
+}
+
+// accepted goes on when the parameters that were sent in front of the client's
+// request have been set.
+func (s *Server) accepted() {
+	s.chore = noChore
+	p := s.borrower.Profile()
+	p.setAccepted(true)
+	s.tellParameters()
+	next := s.cancelNext
+	s.cancelNext = nil
+	for _, done := range next {
+		s.Cancel(done)
+	}
+	s.settle() // in case the request has not come yet
 }
 
 // forgetWaiter ends the claim of the client that the server was prepared for.
@@ -96,11 +130,12 @@ func (s *Server) forgetWaiter() {
 func (s *Server) abandon() {
 	s.forgetWaiter()
 	s.borrower = nil
+	s.givenKnown = false
 	s.state = draining // the chore's ReadyForQuery leads on to the reset
 }
 
-// reset cleans a server whose session has ended. It is lent again only after
-// the last statement's ReadyForQuery, and never while a cancel request that
+// reset cleans a server whose session, or in transaction mode whose transaction,
+// has ended. It is lent again only after the last statement's ReadyForQuery, and never while a cancel request that
 // was meant for the old client may still reach it.
 func (s *Server) reset() {
 	if s.pool.params != nil {
@@ -125,8 +160,11 @@ func (s *Server) reset() {
 	if s.replies.Status() != 'I' {
 		statements = append(statements, "ROLLBACK")
 	}
-	if q := s.pool.rules.ServerResetQuery; q != "" {
+	if q := s.cleaning(); q != "" {
 		statements = append(statements, q)
+		s.given, s.givenKnown = Profile{}, strings.Contains(strings.ToUpper(q), "DISCARD ALL")
+	} else if s.pool.rules.Mode == SessionMode {
+		s.givenKnown = false // its session may have set anything
 	}
 	if len(statements) == 0 {
 		s.finishReset()
@@ -142,12 +180,16 @@ func (s *Server) finishReset() {
 		s.pool.fill()
 		return
 	}
-	s.used = false
+	s.used, s.dirty = false, 0
 	s.pool.returned(s)
 }
 
 // choreReady goes on after one of our own statements.
 func (s *Server) choreReady() {
+	if s.state == lent && s.chore == setting {
+		s.accepted()
+		return
+	}
 	if s.replies.Outstanding() > 0 {
 		return // ROLLBACK was answered, the reset follows
 	}
@@ -158,13 +200,18 @@ func (s *Server) choreReady() {
 	}
 	switch s.chore {
 	case checking:
+		s.chore = noChore
 		s.applySettings()
 	case setting:
+		s.chore = noChore
+		s.borrower.Profile().setAccepted(true)
 		s.lend()
 	case cleaning:
 		s.finishReset()
 	case restoring:
 		s.restored()
+	case unblocking:
+		s.unblocked()
 	default:
 		panic("BUG: an answer to no chore")
 	}
@@ -191,6 +238,9 @@ func (s *Server) choreFailed(message []byte) {
 
 func (s *Server) refuseSettings(e *wire.Error) {
 	b, was := s.borrower, s.state
+	b.Profile().setAccepted(false)
+	s.givenKnown = false
+	s.Soil(StateUnknown)
 	e.Raw = nil
 	e.Severity = wire.SeverityFatal
 	s.borrower = nil
@@ -214,11 +264,18 @@ func (s *Server) noteComplete(message []byte) {
 	switch string(bytes.TrimSuffix(message[wire.HeaderSize:], []byte{0})) {
 	case "SET":
 		s.holding = s.holding || s.mayReset
-	case "RESET", "DISCARD ALL":
-		if len(s.borrower.Settings()) > 0 {
-			s.holding = true
-		}
+	case "DISCARD ALL":
+		s.dirty = 0
+		s.noteReset()
+	case "RESET":
+		s.noteReset()
 	}
+}
+
+// noteReset notes that the client has lost the parameters of its startup packet,
+// if there were any.
+func (s *Server) noteReset() {
+	s.holding = s.holding || s.borrower.Profile().Asks()
 }
 
 // restore gives the client back the parameters of its startup packet.
@@ -227,7 +284,7 @@ func (s *Server) restore() {
 		s.restored() // nothing can be set in a failed transaction
 		return
 	}
-	s.ask(restoring, restoreQuery(s.borrower.Settings()))
+	s.ask(restoring, restoreQuery(s.borrower.Profile().wanted()))
 }
 
 func (s *Server) restored() {

@@ -97,7 +97,7 @@ func FuzzServer(f *testing.F) {
 		defer r.set.Close()
 		b := r.borrower()
 		if mode&1 != 0 {
-			b.settings = []wire.Param{{Name: "TimeZone", Value: "UTC"}}
+			b.profile.Origin.Startup = []wire.Param{{Name: "TimeZone", Value: "UTC"}}
 		}
 		b.onLent = func(s *Server) {
 			if mode&2 == 0 {

@@ -109,9 +109,9 @@ func (r *rig) empty() {
 // borrower is a client that remembers what it was told. Its fields belong to the
 // loop.
 type borrower struct {
-	rig      *rig
-	settings []wire.Param
-	onLent   func(*Server)
+	rig     *rig
+	profile Profile
+	onLent  func(*Server)
 
 	waiter *Waiter
 	server *Server
@@ -124,7 +124,7 @@ type borrower struct {
 }
 
 func (r *rig) borrower(settings ...wire.Param) *borrower {
-	return &borrower{rig: r, settings: settings}
+	return &borrower{rig: r, profile: Profile{Origin: &Origin{Startup: settings}}}
 }
 
 // acquire asks for a server without waiting for it.
@@ -182,8 +182,7 @@ func (b *borrower) note(call string) {
 	b.calls = append(b.calls, call)
 }
 
-func (b *borrower) Settings() []wire.Param { return b.settings }
-func (b *borrower) Reported() []wire.Param { return nil }
+func (b *borrower) Profile() *Profile { return &b.profile }
 
 func (b *borrower) Lent(s *Server) {
 	b.note("Lent")

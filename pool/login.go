@@ -58,6 +58,8 @@ func (p *Pool) adopt(conn *Conn) {
 		reported: append([]wire.Param(nil), conn.Parameters()...),
 		frames:   wire.NewBackendFramer(),
 		state:    idle,
+
+		givenKnown: true,
 	}
 	s.pid, s.key = conn.BackendKey()
 	if p.params == nil {

@@ -17,9 +17,10 @@ func (s *Server) noteParameter(message []byte, action wire.Action) (bool, error)
 	}
 	s.reported = setParameter(s.reported, name, value)
 	if s.state != lent || action != wire.Forward || s.holding {
+		s.drifted = true
 		return false, nil // tellParameters makes up for it
 	}
-	s.seen = setParameter(s.seen, name, value)
+	s.borrower.Profile().learn(name, value)
 	return true, nil
 }
 
@@ -27,12 +28,14 @@ func (s *Server) noteParameter(message []byte, action wire.Action) (bool, error)
 // parameter whose value it does not know yet.
 func (s *Server) tellParameters() {
 	var b []byte
+	client := s.borrower.Profile()
 	for _, p := range s.reported {
-		if old, ok := lookup(s.seen, p.Name); !ok || old != p.Value {
+		if old, ok := client.value(p.Name); !ok || old != p.Value {
 			b = wire.AppendParameterStatus(b, p)
-			s.seen = setParameter(s.seen, []byte(p.Name), []byte(p.Value))
+			client.learn([]byte(p.Name), []byte(p.Value))
 		}
 	}
+	s.drifted = false
 	s.passOn(b)
 }
 
@@ -67,29 +70,7 @@ func lookup(params []wire.Param, name string) (string, bool) {
 	return "", false
 }
 
-// settingsQuery is one statement that gives a session its run-time parameters.
-// set_config takes a value as the startup packet does, which SET does not for
-// lists such as search_path. It is empty when there is nothing to set.
-func settingsQuery(settings []wire.Param) string {
-	if len(settings) == 0 {
-		return ""
-	}
-	var q strings.Builder
-	q.WriteString("SELECT ")
-	for i, p := range settings {
-		if i > 0 {
-			q.WriteString(", ")
-		}
-		q.WriteString("pg_catalog.set_config(")
-		quote(&q, p.Name)
-		q.WriteString(", ")
-		quote(&q, p.Value)
-		q.WriteString(", false)")
-	}
-	return q.String()
-}
-
-// restoreQuery is settingsQuery for those settings that the client has not: what
+// restoreQuery is one statement that sets those settings that the client has not: what
 // a RESET has taken away, but not what it left. A parameter that was set in a
 // session says so in pg_settings; those that are not listed there (a prefix that
 // belongs to no extension) are empty after a RESET.

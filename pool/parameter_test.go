@@ -8,7 +8,7 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-func TestSettingsQuery(t *testing.T) {
+func TestAssignments(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		settings []wire.Param
@@ -23,7 +23,11 @@ func TestSettingsQuery(t *testing.T) {
 		{"backslashes", []wire.Param{{Name: "a", Value: `\'`}}, `SELECT pg_catalog.set_config('a',  E'\\''', false)`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := settingsQuery(test.settings); got != test.want {
+			var q assignments
+			for _, p := range test.settings {
+				q.set(p.Name, p.Value)
+			}
+			if got := q.query(); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})

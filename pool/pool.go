@@ -59,6 +59,9 @@ type Pool struct {
 // Loop is the loop that the pool and all who borrow from it live on.
 func (p *Pool) Loop() *loop.Loop { return p.loop }
 
+// Serves reports that node is the pool's, and still a place to go.
+func (p *Pool) Serves(node *route.Node) bool { return p.key.Node == node && !p.retired }
+
 // Key names the pool.
 func (p *Pool) Key() Key { return p.key }
 
@@ -84,11 +87,14 @@ func (p *Pool) Acquire(b Borrower) *Waiter {
 	return w
 }
 
-// Release takes back a server whose client has ended its session. Replies that
-// are still to come are awaited and dropped, then the server is cleaned.
+// Release takes back a server whose client has ended its session or is Done with
+// it. Replies that are still to come are awaited and dropped, then the server is
+// cleaned.
 func (s *Server) Release() {
+	s.given = *s.borrower.Profile()
 	s.borrower = nil
 	s.state = draining
+	s.Push()
 	s.conn.Resume(loop.PausePeer)
 	switch {
 	case s.holding:

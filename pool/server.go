@@ -42,24 +42,29 @@ type Server struct {
 	permit  permit
 
 	// Owned by the loop.
-	conn     loop.Conn
-	frames   wire.Framer
-	replies  wire.Replies
-	streamed wire.Action // of the message that is being streamed
-	state    state
-	borrower Borrower
-	waiter   *Waiter // the borrower's claim, while settling
-	chore    chore
-	loss     Loss // how it would be lost, if it were now
-	used     bool // something was sent since it was last clean
-	reported []wire.Param
-	seen     []wire.Param // what the client knows of reported, while lent
-	ending   bool         // the client sends no more
-	mayReset bool         // a SET of the client's may be to DEFAULT
-	holding  bool         // ParameterStatus and ReadyForQuery wait for restoring
-	bulk     int          // bytes of the reply that is under way
-	loans    int          // how often it was lent
-	lastUse  time.Time    // when it was last given back
+	conn       loop.Conn
+	frames     wire.Framer
+	replies    wire.Replies
+	streamed   wire.Action // of the message that is being streamed
+	state      state
+	borrower   Borrower
+	waiter     *Waiter // the borrower's claim, while settling
+	chore      chore
+	loss       Loss // how it would be lost, if it were now
+	used       bool // something was sent since it was last clean
+	dirty      State
+	reported   []wire.Param
+	given      Profile   // what it was last made to fit
+	before     []byte    // goes out in front of what the client sends next
+	ending     bool      // the client sends no more
+	mayReset   bool      // a SET of the client's may be to DEFAULT
+	holding    bool      // ParameterStatus and ReadyForQuery wait for restoring
+	drifted    bool      // reported has changed since, and the client does not know
+	blockTold  bool      // that a transaction block failed, by an error of its own
+	givenKnown bool      // of the parameters that are not reported, given says it all
+	bulk       int       // bytes of the reply that is under way
+	loans      int       // how often it was lent
+	lastUse    time.Time // when it was last given back
 
 	cancelling bool     // a cancel request is under way
 	suspect    bool     // one has failed and may yet arrive
@@ -68,6 +73,9 @@ type Server struct {
 
 	choreTimer *loop.Timer
 }
+
+// Pool is the one that the server belongs to.
+func (s *Server) Pool() *Pool { return s.pool }
 
 // Status is the transaction status of the last ReadyForQuery.
 func (s *Server) Status() byte { return s.replies.Status() }
@@ -88,7 +96,18 @@ func (s *Server) Sent(typ byte) { s.replies.Sent(typ, wire.Forward) }
 // for now: the client must not be read until Flushed.
 func (s *Server) Send(b []byte) bool {
 	s.used = true
+	if len(s.before) > 0 {
+		b = append(s.before, b...)
+		s.before = b[:0]
+	}
 	return s.conn.Write(b)
+}
+
+// Push sends what was to go in front of a request that does not come yet.
+func (s *Server) Push() {
+	if len(s.before) > 0 {
+		s.Send(nil)
+	}
 }
 
 // Pause stops reading from the server, whose client cannot take more.
@@ -128,6 +147,8 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			s.passOn(b[from : at-n])
 			from = at
 			s.ours(typ, message)
+		case typ == 'E' && piece == wire.Whole && s.exchange(message, b[from:at-n]):
+			from = at
 		case typ == 'E' && piece == wire.Whole && (s.state == idle || s.loss == LossTold):
 			// Most often a FATAL. The end of the connection may come only after
 			// somebody has asked for a server (rule 7), or never.
@@ -172,6 +193,7 @@ func (s *Server) MayReset() { s.mayReset = true }
 // only when asked for, with flush.
 func (s *Server) Ending(flush bool) {
 	s.ending = true
+	s.Push()
 	if flush {
 		s.conn.Write([]byte{'H', 0, 0, 0, 4})
 	}
@@ -181,6 +203,7 @@ func (s *Server) Ending(flush bool) {
 // answers to that, and its end, come as Reply and Lost.
 func (s *Server) Terminate() {
 	s.ending = false
+	s.Push()
 	s.conn.Write([]byte{'X', 0, 0, 0, 4})
 }
 
@@ -221,7 +244,7 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 			return false, errLength
 		}
 		action, err := s.replies.GotReady(message[5])
-		return action == wire.Forward && !s.holds(), err
+		return action == wire.Forward && !s.holds() && !s.blocks(), err
 	}
 	action, err := s.replies.Got(typ)
 	if err != nil {
@@ -288,6 +311,8 @@ func (s *Server) answered(clients bool) {
 		s.settle()
 	case s.holds():
 		s.restore()
+	case s.chore == noChore && s.blocks():
+		s.unblock()
 	default:
 		s.choreReady()
 	}

@@ -32,6 +32,7 @@ type Settings struct {
 type Rules struct {
 	Database         string        // on the server; empty for the client's name
 	Mode             Mode          // when a server is taken back
+	SessionState     StatePolicy   // in TransactionMode and StatementMode
 	PoolSize         int           // servers a pool may have; 0 is unlimited
 	ServerResetQuery string        // sent when a session ends; empty for none
 	ServerLifetime   time.Duration // age from which a server is not lent again; 0 lends it once

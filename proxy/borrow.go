@@ -42,6 +42,9 @@ func (s *session) choose(t *route.Table) *route.Node {
 }
 
 func (s *session) pool(node *route.Node) *pool.Pool {
+	if s.last != nil && s.last.Loop() == s.conn.Loop() && s.last.Serves(node) {
+		return s.last
+	}
 	key := pool.Key{Node: node, Database: s.who.database, User: s.who.user}
 	if s.who.backend == nil {
 		return s.proxy.pools.Pool(key, s.role)
@@ -91,28 +94,18 @@ func (s *session) leaveQueue() {
 	}
 }
 
-// Settings implements pool.Borrower.
-func (s *session) Settings() []wire.Param {
-	if s.private != nil {
-		return nil // its server has logged in with them
-	}
-	if s.appName == "" {
-		return s.who.settings
-	}
-	settings := append([]wire.Param(nil), s.who.settings...)
-	return append(settings, wire.Param{Name: "application_name", Value: s.appName})
-}
-
-// Reported implements pool.Borrower: what the client was told at login.
-func (s *session) Reported() []wire.Param {
-	return s.told.forClient(s.appName)
-}
+// Profile implements pool.Borrower.
+func (s *session) Profile() *pool.Profile { return &s.profile }
 
 // Lent implements pool.Borrower.
 func (s *session) Lent(server *pool.Server) {
 	s.waiter = nil
 	s.server = server
 	s.phase = bound
+	s.shares = server.Shared()
+	if s.shares {
+		s.last = server.Pool()
+	}
 	s.conn.Resume(loop.PauseFull)
 	if !s.inData {
 		s.conn.Process()
@@ -139,6 +132,7 @@ func (s *session) Rerouted() {
 // Reply implements pool.Borrower.
 func (s *session) Reply(server *pool.Server, b []byte) {
 	if !s.conn.Write(b) {
+		s.clogged = true
 		server.Pause()
 	}
 }
@@ -146,7 +140,10 @@ func (s *session) Reply(server *pool.Server, b []byte) {
 // Ready implements pool.Borrower.
 func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
-	if s.waiting && s.goOn() {
+	over := s.shares && !s.leaving && !s.goodbye && s.frames.Between() && server.Done()
+	if s.waiting && over {
+		s.waiting, s.resetting = false, false // the next request takes its turn
+	} else if s.waiting && s.goOn() {
 		return
 	}
 	s.resetting = false
@@ -157,7 +154,18 @@ func (s *session) Ready(server *pool.Server) {
 		s.end(causeClient, nil)
 	case s.proxy.draining.Load() && server.Status() == 'I':
 		s.shutdown()
+	case over:
+		s.giveBack()
 	}
+}
+
+// giveBack returns the server at the end of a transaction.
+func (s *session) giveBack() {
+	server := s.server
+	s.server = nil
+	s.conn.Resume(loop.PausePeer)
+	s.rest()
+	server.Release()
 }
 
 // Copying implements pool.Borrower. What was held back until everything has been

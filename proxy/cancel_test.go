@@ -107,7 +107,7 @@ func TestCancelWhilePreparing(t *testing.T) {
 			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
 			pgscript.Expect("Q"), pgscript.ExpectBody("DISCARD ALL"), pgscript.Tell(reset), pgscript.Wait(done), pgscript.ExpectGone()))
 	s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
-	c := login(t, s.replica, "TimeZone", "UTC")
+	c := login(t, s.replica, "work_mem", "5MB")
 	c.send(pgscript.Query("SELECT 1"))
 	<-prepared
 	c.cancel(s.replica)

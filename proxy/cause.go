@@ -55,5 +55,8 @@ func (s *session) logEnd(why cause, was phase, err *wire.Error) {
 	if err != nil {
 		fields = append(fields, zap.String("code", err.Code))
 	}
+	if s.left != 0 {
+		fields = append(fields, zap.Stringer("session_state", s.left))
+	}
 	entry.Write(fields...)
 }

@@ -102,7 +102,7 @@ func TestPostsBeforeStart(t *testing.T) {
 	})
 	<-blocked
 	// As in begin, where another goroutine may come between any two lines.
-	early := &session{proxy: s.proxy, who: &identity{}, told: &welcomeSet{}, role: route.Primary}
+	early := &session{proxy: s.proxy, who: &identity{}, role: route.Primary}
 	early.home.Store(&stay{s.loops[0]})
 	s.proxy.clients.Add(1)
 	s.proxy.sessions.add(early, 0)

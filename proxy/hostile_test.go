@@ -93,7 +93,7 @@ func TestServerEndsInEachPhase(t *testing.T) {
 				pgscript.Steps(pgscript.AcceptLogin(), pgscript.ExpectGone()), // for the welcome
 				test.bad, good)
 			s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
-			c := login(t, s.replica, "TimeZone", "UTC")
+			c := login(t, s.replica, "work_mem", "5MB")
 			started := time.Now()
 			if r := c.query("SELECT 1"); r.err != nil {
 				t.Errorf("got %v", refusal(r.err))

@@ -95,7 +95,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.begin(&session{proxy: a.proxy, who: who, told: set, role: a.role, appName: a.appName(ask)})
+	return a.begin(set, &session{proxy: a.proxy, who: who, role: a.role, profile: pool.Profile{Origin: set.origin, AppName: a.appName(ask)}})
 }
 
 // appName is what the client's application_name becomes on its server.
@@ -120,7 +120,7 @@ func (a *attempt) negotiate() error {
 
 // begin sends the rest of the welcome and hands the socket to the loop of the
 // pool that the client will use.
-func (a *attempt) begin(s *session) error {
+func (a *attempt) begin(set *welcomeSet, s *session) error {
 	p := a.proxy
 	s.node = p.node(p.table.Load(), a.role)
 	home := p.leastLoaded()
@@ -132,10 +132,7 @@ func (a *attempt) begin(s *session) error {
 	s.secret = newSecret(a.startup.Version())
 	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 
-	var b []byte
-	for _, param := range s.told.forClient(s.appName) {
-		b = wire.AppendParameterStatus(b, param)
-	}
+	b := set.append(nil, s.profile.AppName)
 	b = wire.AppendBackendKeyData(b, s.id, s.secret)
 	b = wire.AppendReadyForQuery(b, 'I')
 	if _, err := a.conn.Write(b); err != nil {

@@ -30,6 +30,8 @@ type Counters struct {
 	Logins       atomic.Uint64
 	LoginsFailed atomic.Uint64
 	Cancels      atomic.Uint64
+	StateLeft    atomic.Uint64 // statements that may have left session state on a shared server
+	StateRefused atomic.Uint64 // statements that were refused for it
 
 	// Cancel requests that were dropped.
 	CancelsWrong   atomic.Uint64 // with a key of no session

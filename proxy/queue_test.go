@@ -148,7 +148,7 @@ func TestLeavingWhileSettling(t *testing.T) {
 			pgscript.ExpectGone()))
 	n := node("n1", server.Addr)
 	s := newSite(t, plan{table: table(nil, n)})
-	gone := login(t, s.replica, "TimeZone", "UTC")
+	gone := login(t, s.replica, "work_mem", "5MB")
 	gone.send(pgscript.Query("SELECT 41"))
 	<-set
 	gone.reset()

@@ -1,6 +1,11 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/wire"
+)
 
 // A client's startup parameters are set on its server by pgvip, so a RESET of
 // the client's, which should bring them back, takes them away instead. The pool
@@ -31,7 +36,7 @@ func (s *session) noteReset(typ byte, body []byte) bool {
 		return true
 	}
 	how := takes(body)
-	if how == takesNothing || len(s.Settings()) == 0 {
+	if how == takesNothing || !s.profile.Asks() {
 		return true
 	}
 	if s.server.CopyIn() {
@@ -75,10 +80,19 @@ func hasPrefixFold(b []byte, prefix string) bool {
 	return true
 }
 
-// endsReset reports that a message of this type ends what goes to the server by
-// itself.
-func (s *session) endsReset(typ byte) bool {
-	return s.resetting && (typ == 'Q' || typ == 'S')
+// pauses reports that what the client sends next must wait until the server has
+// answered: it has sent all of a request that goes to the server by itself.
+func (s *session) pauses(piece wire.Piece) bool {
+	if piece == wire.First || piece == wire.More {
+		return false
+	}
+	switch s.request {
+	case 'Q', 'S':
+		return s.resetting || s.shares && s.server.Mode() == pool.StatementMode
+	case 'F':
+		return s.shares && s.server.Mode() == pool.StatementMode
+	}
+	return false
 }
 
 // goOn sends on what has waited. It reports whether that keeps the server busy.

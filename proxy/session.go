@@ -29,33 +29,37 @@ const (
 // session is one logged-in client. It belongs to the loop of its socket.
 type session struct {
 	// Immutable after start.
-	proxy   *Proxy
-	who     *identity
-	told    *welcomeSet // at login
-	appName string      // empty for the server's own default
-	id      uint32
-	secret  []byte // of its BackendKeyData
-	role    route.Role
-	place   place
+	proxy  *Proxy
+	who    *identity
+	id     uint32
+	secret []byte // of its BackendKeyData
+	role   route.Role
+	place  place
 
 	// Atomic: where it is, for those who come from elsewhere.
 	home atomic.Pointer[stay]
 
 	// Owned by the loop.
 	conn      loop.Conn
-	node      *route.Node // for reads: where this client goes as long as it can
+	profile   pool.Profile // what it expects of its servers
+	node      *route.Node  // for reads: where this client goes as long as it can
 	server    *pool.Server
 	waiter    *pool.Waiter
 	private   *pool.Pool // of a client that needs a server of its own
+	last      *pool.Pool // of the last server
 	started   time.Time
 	frames    wire.Framer
 	phase     phase
-	inData    bool // the loop's Data is running: bytes are not in conn yet
-	goodbye   bool // the client has said Terminate
-	resetting bool // a statement that takes parameters away is on its way
-	waiting   bool // what the client has sent since waits for that
-	leaving   bool // the client has sent all it had to say
-	mayCommit bool // what was sent since the last ReadyForQuery may end in a commit
+	inData    bool       // the loop's Data is running: bytes are not in conn yet
+	clogged   bool       // the client has not taken all of its replies yet
+	goodbye   bool       // the client has said Terminate
+	shares    bool       // its server goes to others between its transactions
+	request   byte       // type of the message forwarded last
+	resetting bool       // a statement that takes parameters away is on its way
+	waiting   bool       // what the client has sent since waits for that
+	leaving   bool       // the client has sent all it had to say
+	left      pool.State // what it has left on servers that others get
+	mayCommit bool       // what was sent since the last ReadyForQuery may end in a commit
 }
 
 // start begins the session on its loop.
@@ -92,7 +96,8 @@ func (s *session) post(f func()) {
 // Data implements loop.Handler.
 func (s *session) Data(c *loop.Conn, b []byte) int {
 	if s.phase == resting {
-		if !s.wake(b) {
+		b = s.skip(b)
+		if s.clogged || !s.wake(b) {
 			return len(b)
 		}
 		if s.phase == ended {
@@ -107,6 +112,22 @@ func (s *session) Data(c *loop.Conn, b []byte) int {
 	default:
 		return s.forward(b)
 	}
+}
+
+// skip passes over what PostgreSQL ignores between requests: a Flush, and the end
+// of a COPY that the server has broken off. No server is needed for that.
+func (s *session) skip(b []byte) []byte {
+	for len(b) > 0 {
+		f := s.frames
+		typ, n, piece := f.Next(b)
+		ignored := typ == 'd' || typ == 'c' || typ == 'f' || typ == 'H'
+		if piece != wire.More && piece != wire.Last && !(ignored && (piece == wire.Whole || piece == wire.First)) {
+			break
+		}
+		s.frames = f
+		b = b[n:]
+	}
+	return b
 }
 
 // wake looks at what a session without a server has got, and looks for a server
@@ -132,31 +153,39 @@ func (s *session) wake(b []byte) bool {
 // forward passes the client's messages on to its server and returns how many
 // bytes, of a message that is not whole, are to be kept.
 func (s *session) forward(b []byte) int {
+	out := outgoing{in: b}
 	at := 0
 	for at < len(b) && !s.waiting {
 		typ, n, piece := s.frames.Next(b[at:])
 		begins := piece == wire.Whole || piece == wire.First
 		switch {
 		case piece == wire.Bad, (begins || piece == wire.Short) && !wire.Frontend(b[at]):
-			s.send(b[:at])
+			s.send(out.until(at))
 			s.end(causeProtocol, wire.CheckFrontend(b[at:]))
 			return 0
 		case piece == wire.Short:
-			s.send(b[:at])
+			s.send(out.until(at))
 			return len(b) - at
 		case begins && typ == 'X':
-			s.terminate(b[:at])
+			s.terminate(out.until(at))
 			return 0
 		case piece == wire.Whole && !s.noteReset(typ, b[at+wire.HeaderSize:at+n]):
 			s.waiting = true
 			continue
 		case begins:
 			s.note(typ, b[at:at+n])
+			if s.shares {
+				s.inspect(&out, at, n, piece)
+			}
+			s.request = typ
 		}
 		at += n
-		s.waiting = s.endsReset(typ)
+		s.waiting = s.pauses(piece)
 	}
-	s.send(b[:at])
+	s.send(out.until(at))
+	if s.shares && s.phase == bound && s.frames.Between() && s.server.Done() {
+		s.giveBack() // what was sent is answered by nothing
+	}
 	return len(b) - at
 }
 
@@ -200,15 +229,21 @@ func beginsCommit(body []byte, typ byte) bool {
 }
 
 func (s *session) send(b []byte) {
-	if len(b) > 0 && !s.server.Send(b) {
+	if len(b) == 0 {
+		s.server.Push()
+	} else if !s.server.Send(b) {
 		s.conn.Pause(loop.PausePeer)
 	}
 }
 
 // Drained implements loop.Handler: the client takes more.
 func (s *session) Drained(*loop.Conn) {
-	if s.server != nil {
+	s.clogged = false
+	switch {
+	case s.server != nil:
 		s.server.Resume()
+	case s.phase == resting:
+		s.rest()
 	}
 }
 

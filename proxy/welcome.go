@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,18 +36,18 @@ type identity struct {
 // welcomeSet is what PostgreSQL reports at login: the ParameterStatus messages.
 type welcomeSet struct {
 	node   *route.Node // that reported it
-	params []wire.Param
+	origin *pool.Origin
 }
 
-// forClient gives the set as a client with this application_name is told it.
-func (w *welcomeSet) forClient(appName string) []wire.Param {
-	params := append([]wire.Param(nil), w.params...)
-	for i := range params {
-		if params[i].Name == "application_name" && appName != "" {
-			params[i].Value = appName
+// append adds the set as a client with this application_name is told it.
+func (w *welcomeSet) append(b []byte, appName string) []byte {
+	for _, p := range w.origin.Welcome {
+		if p.Name == "application_name" && appName != "" {
+			p.Value = appName
 		}
+		b = wire.AppendParameterStatus(b, p)
 	}
-	return params
+	return b
 }
 
 // welcomes caches what PostgreSQL says to each kind of client at login, so that
@@ -99,7 +100,18 @@ func (i *identity) known(role route.Role, t *route.Table) *welcomeSet {
 func (i *identity) learn(role route.Role, node *route.Node, params []wire.Param) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.welcome[index(role)] = &welcomeSet{node: node, params: append([]wire.Param(nil), params...)}
+	// One origin for all who are told the same: their servers need no change.
+	for _, set := range i.welcome {
+		if set != nil && slices.Equal(set.origin.Welcome, params) {
+			i.welcome[index(role)] = &welcomeSet{node: node, origin: set.origin}
+			return
+		}
+	}
+	origin := &pool.Origin{Welcome: slices.Clone(params)}
+	if i.backend == nil {
+		origin.Startup = i.settings // else its server logs in with them
+	}
+	i.welcome[index(role)] = &welcomeSet{node: node, origin: origin}
 }
 
 // LoggedIn is for pool.Options: each login of a neutral server refreshes the

@@ -241,9 +241,13 @@ func poolRules(r config.Rules, c *config.Config) pool.Rules {
 	mode := map[config.PoolMode]pool.Mode{
 		config.PoolSession: pool.SessionMode, config.PoolTransaction: pool.TransactionMode, config.PoolStatement: pool.StatementMode,
 	}[r.PoolMode]
+	state := map[config.SessionState]pool.StatePolicy{
+		config.StateReset: pool.ResetState, config.StatePin: pool.PinState, config.StateRefuse: pool.RefuseState,
+	}[r.SessionState]
 	return pool.Rules{
 		Database:         r.DBName,
 		Mode:             mode,
+		SessionState:     state,
 		PoolSize:         r.PoolSize,
 		ServerResetQuery: c.ServerResetQuery,
 		ServerLifetime:   r.ServerLifetime,

@@ -135,3 +135,21 @@ func Login(user, database string) Step {
 		return nil
 	}
 }
+
+// Parse is a Parse of sql without parameter types.
+func Parse(name, sql string) []byte {
+	return Message('P', append(Strings(name, sql), 0, 0))
+}
+
+// Bind is a Bind without parameters, for results in text.
+func Bind(portal, statement string) []byte {
+	return Message('B', append(Strings(portal, statement), 0, 0, 0, 0, 0, 0))
+}
+
+// Execute asks for all rows of a portal.
+func Execute(portal string) []byte {
+	return Message('E', append(Strings(portal), 0, 0, 0, 0))
+}
+
+// Sync ends a batch.
+func Sync() []byte { return Message('S', nil) }

@@ -1,0 +1,226 @@
+package proxy
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
+)
+
+// transactions makes a site pool by transaction.
+func transactions(set *pool.Settings) { set.Mode = pool.TransactionMode }
+
+// TestTransactionMode: two clients with one server take turns by transaction, and
+// neither sees anything of the other.
+func TestTransactionMode(t *testing.T) {
+	s := newSite(t, plan{pool: transactions})
+	a, b := login(t, s.primary), login(t, s.primary)
+	pid := a.value("SELECT pg_backend_pid()")
+	if got := b.value("SELECT pg_backend_pid()"); got != pid {
+		t.Errorf("the second client has server %s, want %s", got, pid)
+	}
+	a.exec("BEGIN")
+	b.send(pgscript.Query("SELECT 'b'"))
+	if got := a.value("SELECT 'a'"); got != "a" {
+		t.Errorf("inside its transaction a gets %q", got)
+	}
+	a.exec("COMMIT")
+	if r := b.answer(); !slices.Equal(r.rows, []string{"b"}) {
+		t.Errorf("after that b gets %q", r.rows)
+	}
+}
+
+// TestTransactionModePipelines: a server goes back when the last request of a
+// pipeline has been answered, never on a Flush, and errors stay inside.
+func TestTransactionModePipelines(t *testing.T) {
+	s := newSite(t, plan{pool: transactions})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		c := login(t, s.primary)
+		wg.Go(func() {
+			for j := range 50 {
+				want := fmt.Sprint(i, "/", j)
+				c.send(
+					pgscript.Query("SELECT '"+want+"'"),
+					pgscript.Parse("", "SELECT '"+want+"'"), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Sync(),
+					pgscript.Parse("", "SELECT 1/0"), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Execute(""), pgscript.Sync(),
+					pgscript.Query("BEGIN"), pgscript.Query("SELECT '"+want+"'"), pgscript.Query("COMMIT"))
+				types := ""
+				for range 6 {
+					r := c.answer()
+					types += r.types + " "
+					if len(r.rows) > 0 && r.rows[0] != want {
+						t.Errorf("%s got the rows %q", want, r.rows)
+					}
+				}
+				if types != "TDCZ 12DCZ 12EZ CZ TDCZ CZ " && types != "TDCZ 12DCZ 1EZ CZ TDCZ CZ " {
+					t.Errorf("%s got %q", want, types)
+					return
+				}
+			}
+			c.leave()
+		})
+	}
+	wg.Wait()
+}
+
+// TestParametersFollowTheClient: with one server for all, each client has its own
+// run-time parameters, those of its startup packet and those it has set since.
+func TestParametersFollowTheClient(t *testing.T) {
+	s := newSite(t, plan{pool: transactions})
+	clients := []*client{
+		login(t, s.primary, "application_name", "one", "DateStyle", "German", "search_path", "a"),
+		login(t, s.primary, "application_name", "two", "TimeZone", "Asia/Tokyo", "options", "-c work_mem=5MB"),
+		login(t, s.primary),
+	}
+	clients[2].exec("SET DateStyle = 'SQL, DMY'")
+	clients[2].exec("SET application_name = 'three'")
+	const show = "SELECT concat_ws('|', current_setting('application_name'), current_setting('DateStyle'), current_setting('search_path'), " +
+		"current_setting('work_mem'), current_setting('TimeZone'))"
+	zone := clients[2].value("SHOW TimeZone")
+	want := []string{
+		"one|German, DMY|a|4MB|" + zone,
+		"two|ISO, MDY|\"$user\", public|5MB|Asia/Tokyo",
+		"three|SQL, DMY|\"$user\", public|4MB|" + zone,
+	}
+	for round := range 3 {
+		for i, c := range clients {
+			r := c.query(show)
+			if r.types != "TDCZ" || r.rows[0] != want[i] {
+				t.Errorf("round %d: client %d got %q %q, want %q", round, i, r.types, r.rows, want[i])
+			}
+		}
+	}
+}
+
+// TestSessionStateIsReset: what a client leaves behind is gone for the next one.
+func TestSessionStateIsReset(t *testing.T) {
+	for name, test := range map[string]struct{ make, look, clean string }{
+		"settings":        {"SET work_mem = '9MB'", "SHOW work_mem", "4MB"},
+		"set_config":      {"SELECT set_config('work_mem', '9MB', false)", "SHOW work_mem", "4MB"},
+		"temporary table": {"CREATE TEMP TABLE left_behind ()", "SELECT count(*) FROM pg_class WHERE relname = 'left_behind'", "0"},
+		"advisory lock":   {"SELECT pg_advisory_lock(42)", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", "0"},
+		"prepared":        {"PREPARE p AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements", "0"},
+		"cursor":          {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE is_holdable", "0"},
+		"role":            {"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SHOW default_transaction_isolation", "read committed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{pool: transactions})
+			a, b := login(t, s.primary), login(t, s.primary)
+			pid := a.value("SELECT pg_backend_pid()")
+			a.exec(test.make)
+			if got := b.value(test.look); got != test.clean {
+				t.Errorf("the next client sees %q, want %q", got, test.clean)
+			}
+			if got := b.value("SELECT pg_backend_pid()"); got != pid {
+				t.Error("the server was given up")
+			}
+			if s.proxy.Counters().StateLeft.Load() != 1 {
+				t.Error("not counted")
+			}
+		})
+	}
+}
+
+// TestSessionStateIsPinned: with the policy pin, and for LISTEN always, a client
+// keeps the server that has its state, until it has cleaned up.
+func TestSessionStateIsPinned(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy pool.StatePolicy
+		make   string
+	}{
+		"pin":    {pool.PinState, "SET work_mem = '9MB'"},
+		"listen": {pool.ResetState, "LISTEN news"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{pool: func(set *pool.Settings) {
+				transactions(set)
+				set.PoolSize, set.SessionState = 2, test.policy
+			}})
+			a, b := login(t, s.primary), login(t, s.primary)
+			a.exec(test.make)
+			pid := a.value("SELECT pg_backend_pid()")
+			if got := b.value("SELECT pg_backend_pid()"); got == pid {
+				t.Error("the next client got the server")
+			}
+			b.exec("NOTIFY news, 'hello'")
+			if r := a.query("SELECT pg_backend_pid()"); !slices.Equal(r.rows, []string{pid}) || (name == "listen") != (len(r.notes) == 1) {
+				t.Errorf("got server %v and the notes %v", r.rows, r.notes)
+			}
+			a.exec("DISCARD ALL")
+			eventually(t, "the server is free", func() bool { return b.value("SELECT pg_backend_pid()") == pid })
+		})
+	}
+}
+
+// TestSessionStateIsRefused: with the policy refuse the statement fails as any
+// other does, in a pipeline and in a transaction too.
+func TestSessionStateIsRefused(t *testing.T) {
+	s := newSite(t, plan{pool: func(set *pool.Settings) {
+		transactions(set)
+		set.SessionState = pool.RefuseState
+	}})
+	c := login(t, s.primary)
+	if r := c.query("SET work_mem = '9MB'"); r.types != "EZ" || r.state() != "0A000" || r.ready != 'I' {
+		t.Errorf("got %q %v", r.types, r.err)
+	}
+	c.exec("BEGIN")
+	c.send(pgscript.Parse("", "LISTEN x"), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Sync())
+	if r := c.answer(); r.types != "EZ" || r.state() != "0A000" || r.ready != 'E' {
+		t.Errorf("got %q %v", r.types, r.err)
+	}
+	c.exec("ROLLBACK")
+	c.exec("SET LOCAL work_mem = '9MB'")
+	c.exec("SET DateStyle = 'German'")
+}
+
+// TestStatementMode: transaction blocks are refused, wherever they stand, and the
+// client stays (rule 12).
+func TestStatementMode(t *testing.T) {
+	s := newSite(t, plan{pool: func(set *pool.Settings) { set.Mode = pool.StatementMode }})
+	c, other := login(t, s.primary), login(t, s.primary)
+	for sql, types := range map[string]string{
+		"BEGIN":                       "EZ",
+		"start transaction read only": "EZ",
+		"/* x */ -- y\n begin":        "EZ",
+		"SELECT 1; BEGIN":             "TDCCEZ",
+		"SELECT 1; BEGIN; SELECT 1/0": "TDCCEZ",
+		"SELECT 'begin'":              "TDCZ",
+		"SELECT 1; BEGIN; COMMIT":     "TDCCCZ",
+	} {
+		r := c.query(sql)
+		if r.types != types || r.ready != 'I' {
+			t.Errorf("%s: %q %v %c, want %q", sql, r.types, r.err, r.ready, types)
+		}
+		if r.err != nil && r.state() != "25001" && r.state() != "22012" {
+			t.Errorf("%s: %s", sql, r.state())
+		}
+		if got := other.value("SELECT now() = statement_timestamp()"); got != "t" {
+			t.Errorf("after %s the server was in a transaction", sql)
+		}
+	}
+	c.send(pgscript.Parse("", "BEGIN"), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Sync(), pgscript.Query("SELECT 1"))
+	if r := c.answer(); r.types != "EZ" || r.state() != "25001" {
+		t.Errorf("Parse of BEGIN: %q %v", r.types, r.err)
+	}
+	if r := c.answer(); r.types != "TDCZ" {
+		t.Errorf("and then %q", r.types)
+	}
+}
+
+// TestBetweenTransactions: what needs no server gets none, and does no harm.
+func TestBetweenTransactions(t *testing.T) {
+	s := newSite(t, plan{pool: transactions})
+	a, b := login(t, s.primary), login(t, s.primary)
+	a.send(pgscript.Message('d', []byte("late")), pgscript.Message('c', nil), pgscript.Message('H', nil))
+	a.exec("SELECT 1")
+	a.send(pgscript.Message('d', make([]byte, 100_000)), pgscript.Message('H', nil))
+	b.exec("SELECT 1")
+	a.exec("SELECT 1")
+	a.send(pgscript.Query("SELECT 1"), pgscript.Message('d', []byte("late")))
+	a.answer()
+	b.exec("SELECT 1")
+}
