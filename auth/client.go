@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/pgvip/pgvip/wire"
@@ -37,6 +36,9 @@ type ClientConfig struct {
 	// MinIterations is the least SCRAM iteration count accepted from a server
 	// when keys are derived from a password; 0 means DefaultMinIterations.
 	MinIterations int
+	// Binding is the channel binding of the TLS to the server (its
+	// tls-server-end-point); nil without TLS.
+	Binding []byte
 	// Rand is the source of nonces; nil means crypto/rand.
 	Rand io.Reader
 }
@@ -147,24 +149,25 @@ func (c *Client) answerMD5(salt []byte) ([]byte, error) {
 }
 
 func (c *Client) answerSASL(data []byte) ([]byte, error) {
+	cred := c.cfg.Credential
+	c.scram = &scramClient{user: c.cfg.User, credential: cred, cache: c.cfg.Cache,
+		min: c.cfg.MinIterations, binding: c.cfg.Binding}
 	// A list of strings, each with its NUL, closed by an empty one.
 	list, ok := bytes.CutSuffix(data, []byte{0, 0})
-	if !ok || !slices.Contains(strings.Split(string(list), "\x00"), mechanism) {
+	chosen := c.scram.choose(strings.Split(string(list), "\x00"))
+	if !ok || chosen == "" {
 		return nil, fmt.Errorf("%w: server offers SASL mechanisms %q, pgvip knows %s", ErrExchange, data, mechanism)
 	}
-	cred := c.cfg.Credential
 	if cred.Password == "" && cred.Keys == nil {
 		return nil, c.missing(mechanism, "give the plain password, or let the client log in by SCRAM "+
 			"against the same verifier as the server's")
 	}
-	nonce, err := newNonce(c.cfg.Rand)
-	if err != nil {
+	var err error
+	if c.scram.nonce, err = newNonce(c.cfg.Rand); err != nil {
 		return nil, fmt.Errorf("draw a nonce: %w", err)
 	}
-	c.scram = &scramClient{user: c.cfg.User, credential: cred, cache: c.cfg.Cache,
-		min: c.cfg.MinIterations, nonce: nonce}
 	c.phase = awaitSASLContinue
-	return wire.AppendSASLInitialResponse(nil, mechanism, c.scram.first()), nil
+	return wire.AppendSASLInitialResponse(nil, chosen, c.scram.first()), nil
 }
 
 func (c *Client) stepContinue(data []byte) (send []byte, done bool, err error) {

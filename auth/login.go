@@ -48,6 +48,7 @@ type Login struct {
 	idents *IdentMap // for it
 
 	phase      loginPhase
+	binding    []byte // of the client's TLS; nil without
 	salt       [saltSizeMD5]byte
 	scram      *scramServer
 	credential Credential
@@ -71,6 +72,10 @@ func (s *Server) Begin(method Method, user string, secret Secret, found bool) *L
 // Peer, and "" when nobody is known. m says whom that may log in as, nil only
 // its namesake. It is to be called before Start.
 func (l *Login) Identify(system string, m *IdentMap) { l.system, l.idents = system, m }
+
+// Bind says what the client's TLS can be bound by, our certificate's
+// tls-server-end-point, so that SCRAM-SHA-256-PLUS is offered. Before Start.
+func (l *Login) Bind(binding []byte) { l.binding = binding }
 
 // Credential returns what the login has brought that opens servers. It is valid
 // once Start or Step has said done, and may be empty (trust, no secret stored).
@@ -119,9 +124,9 @@ func (l *Login) Start() (send []byte, done bool, err *wire.Error) {
 			return l.broken(err)
 		}
 		v, doomed := l.server.verifier(l.user, l.secret)
-		l.scram = &scramServer{verifier: v, nonce: nonce, doomed: doomed}
+		l.scram = &scramServer{verifier: v, nonce: nonce, doomed: doomed, binding: l.binding}
 		l.phase = awaitSASLInitial
-		return wire.AppendAuthenticationSASL(nil, mechanism), false, nil
+		return wire.AppendAuthenticationSASL(nil, l.scram.mechanisms()...), false, nil
 	}
 	return l.broken(fmt.Errorf("BUG: %s", l.method))
 }
@@ -205,7 +210,7 @@ func (l *Login) stepInitial(body []byte) ([]byte, bool, *wire.Error) {
 	if !ok || len(rest) < 4 {
 		return l.refuse(wire.Fatal(wire.CodeProtocolViolation, "malformed SASLInitialResponse message", ""))
 	}
-	if string(name) != mechanism {
+	if !l.scram.choose(string(name)) {
 		return l.refuse(wire.Fatal(wire.CodeProtocolViolation,
 			"client selected an invalid SASL authentication mechanism", ""))
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -168,9 +169,14 @@ func FuzzClient(f *testing.F) {
 func FuzzScramServer(f *testing.F) {
 	f.Add([]byte(rfcClientFirst), []byte(rfcClientFinal))
 	f.Add([]byte("y,,n=,r=abc,x=1"), []byte("c=eSws,r=abcx,p="))
+	f.Add([]byte("p=tls-server-end-point,,n=,r=abc"), []byte("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsb3Vycw==,r=abc,p="))
 	verifier := rfcKeys(f).Verifier()
 	f.Fuzz(func(t *testing.T, first, final []byte) {
 		s := scramServer{verifier: verifier, nonce: rfcServerNonce}
+		if bytes.HasPrefix(first, []byte("p=")) {
+			s.binding = []byte("ours")
+			s.choose(mechanismPlus)
+		}
 		if _, err := s.first(first); err != nil {
 			return
 		}

@@ -12,6 +12,19 @@ import (
 // PG_MAX_SASL_MESSAGE_LENGTH does. It is checked before any other work.
 const maxSASLMessage = 1024
 
+// Channel binding ties a proof to the TLS connection that it was made for, so that
+// whoever sits in the middle of two cannot pass it on (RFC 5802 section 6). The
+// data that both sides must agree on is the hash of the server's certificate, RFC
+// 5929 section 4. The flag before a SCRAM message says what a client knows of it:
+//
+//	p=tls-server-end-point   it binds; the mechanism is SCRAM-SHA-256-PLUS
+//	y                        it could, and thinks that the server cannot
+//	n                        it cannot
+const (
+	mechanismPlus = mechanism + "-PLUS"
+	bindingType   = "tls-server-end-point"
+)
+
 // nonceSize is the number of random bytes in our part of a nonce, before
 // base64: as many as PostgreSQL uses.
 const nonceSize = 18

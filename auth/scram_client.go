@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,9 @@ type scramClient struct {
 	user       string
 	credential Credential
 	cache      *KeyCache
-	min        int // least iteration count
+	min        int    // least iteration count
+	binding    []byte // the channel binding of our TLS; nil without
+	plus       bool   // the server has offered to be bound by it
 
 	nonce       string
 	keys        *Keys
@@ -36,7 +39,30 @@ type scramClient struct {
 
 // first returns client-first. The user name stays empty as libpq leaves it: the
 // server goes by that of the startup packet.
-func (c *scramClient) first() []byte { return []byte("n,," + c.firstBare()) }
+func (c *scramClient) first() []byte { return []byte(c.gs2() + c.firstBare()) }
+
+// gs2 is the header before client-first: what we know of channel binding.
+func (c *scramClient) gs2() string {
+	switch {
+	case c.plus:
+		return "p=" + bindingType + ",,"
+	case c.binding != nil:
+		return "y,,"
+	}
+	return "n,,"
+}
+
+// choose picks a mechanism from the server's offer; "" when it knows none of ours.
+func (c *scramClient) choose(offered []string) string {
+	c.plus = c.binding != nil && slices.Contains(offered, mechanismPlus)
+	switch {
+	case c.plus:
+		return mechanismPlus
+	case slices.Contains(offered, mechanism):
+		return mechanism
+	}
+	return ""
+}
 
 func (c *scramClient) firstBare() string { return "n=,r=" + c.nonce }
 
@@ -65,7 +91,11 @@ func (c *scramClient) next(serverFirst []byte) ([]byte, error) {
 	if c.keys, err = c.keysFor(salt, iterations); err != nil {
 		return nil, err
 	}
-	withoutProof := "c=biws,r=" + nonce
+	channel := c.gs2()
+	if c.plus {
+		channel += string(c.binding)
+	}
+	withoutProof := "c=" + encode64([]byte(channel)) + ",r=" + nonce
 	c.authMessage = c.firstBare() + "," + text + "," + withoutProof
 	proof := clientProof(c.keys.ClientKey, c.keys.StoredKey, c.authMessage)
 	return []byte(withoutProof + ",p=" + encode64(proof[:])), nil

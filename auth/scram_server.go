@@ -21,8 +21,12 @@ type scramServer struct {
 	// doomed exchanges are for users that do not exist: same steps, same time,
 	// and never a success.
 	doomed bool
+	// binding is the channel binding of the client's TLS; nil where none can be
+	// offered.
+	binding []byte
+	plus    bool // the client has chosen to be bound
 
-	gs2         string // "n,," or "y,,", which the client repeats in client-final
+	gs2         string // flag and identity, which the client repeats in client-final
 	clientBare  string
 	serverFirst string
 	fullNonce   string
@@ -61,27 +65,79 @@ func (s *scramServer) first(message []byte) ([]byte, error) {
 	return []byte(s.serverFirst), nil
 }
 
-// cutGS2 takes the GS2 header off. While no channel binding is offered both "n"
-// (client has none) and "y" (client has it and believes that we do not) are
-// right. When SCRAM-SHA-256-PLUS comes, "y" becomes a downgrade and "p=" carries
-// the name of the binding.
+// mechanisms are those to offer, best first.
+func (s *scramServer) mechanisms() []string {
+	if s.binding == nil {
+		return []string{mechanism}
+	}
+	return []string{mechanismPlus, mechanism}
+}
+
+// choose takes the client's choice of them.
+func (s *scramServer) choose(name string) bool {
+	s.plus = s.binding != nil && name == mechanismPlus
+	return s.plus || name == mechanism
+}
+
+// cutGS2 takes the GS2 header off.
 func (s *scramServer) cutGS2(text string) (bare string, err error) {
 	flag, rest, ok := strings.Cut(text, ",")
 	authzid, bare, ok2 := strings.Cut(rest, ",")
-	switch {
-	case !ok || !ok2:
+	if !ok || !ok2 {
 		return "", malformed("client-first-message has no GS2 header.")
-	case strings.HasPrefix(flag, "p="):
-		return "", malformed("The client selected SCRAM-SHA-256 without channel binding, " +
-			"but the SCRAM message includes channel binding data.")
-	case flag != "n" && flag != "y":
-		return "", malformed("Unexpected channel-binding flag in client-first-message.")
-	case authzid != "":
+	}
+	if err := s.checkFlag(flag); err != nil {
+		return "", err
+	}
+	if authzid != "" {
 		return "", wire.Fatal(wire.CodeFeatureNotSupported,
 			"client uses authorization identity, but it is not supported", "")
 	}
 	s.gs2 = flag + ",,"
 	return bare, nil
+}
+
+// checkFlag holds the client's channel-binding flag against its choice of
+// mechanism and our offer.
+func (s *scramServer) checkFlag(flag string) error {
+	kind, binds := strings.CutPrefix(flag, "p=")
+	switch {
+	case binds && !s.plus:
+		return malformed("The client selected SCRAM-SHA-256 without channel binding, " +
+			"but the SCRAM message includes channel binding data.")
+	case binds && kind != bindingType:
+		return wire.Fatal(wire.CodeProtocolViolation, "unsupported SCRAM channel-binding type", "")
+	case binds:
+		return nil
+	case flag != "n" && flag != "y":
+		return malformed("Unexpected channel-binding flag in client-first-message.")
+	case s.plus:
+		return malformed("The client selected SCRAM-SHA-256-PLUS, " +
+			"but the SCRAM message does not include channel binding data.")
+	case flag == "y" && s.binding != nil:
+		// Somebody in between has taken SCRAM-SHA-256-PLUS off our offer.
+		e := wire.Fatal(wire.CodeInvalidAuthorization, "SCRAM channel binding negotiation error", "")
+		e.Detail = "The client supports SCRAM channel binding but thinks the server does not.  " +
+			"However, this server does support channel binding."
+		return e
+	}
+	return nil
+}
+
+// checkBinding reads what client-final says about the channel.
+func (s *scramServer) checkBinding(encoded string) error {
+	want := s.gs2
+	if s.plus {
+		want += string(s.binding)
+	}
+	switch {
+	case encoded == encode64([]byte(want)):
+		return nil
+	case s.plus:
+		return wire.Fatal(wire.CodeInvalidAuthorization, "SCRAM channel binding check failed", "")
+	}
+	return wire.Fatal(wire.CodeProtocolViolation,
+		"unexpected SCRAM channel-binding attribute in client-final-message", "")
 }
 
 // final reads client-final and returns server-final and the keys that the
@@ -96,12 +152,12 @@ func (s *scramServer) final(message []byte) ([]byte, *Keys, error) {
 	withoutProof := strings.TrimSuffix(text[:len(text)-len(in.rest)], ",")
 	proofText := in.next('p')
 	var proof [keySize]byte
+	unbound := s.checkBinding(binding)
 	switch {
 	case in.end() != nil:
 		return nil, nil, malformed("client-final-message has a missing, repeated or unexpected attribute.")
-	case binding != encode64([]byte(s.gs2)):
-		return nil, nil, wire.Fatal(wire.CodeProtocolViolation,
-			"unexpected SCRAM channel-binding attribute in client-final-message", "")
+	case unbound != nil:
+		return nil, nil, unbound
 	case !equal(nonce, s.fullNonce):
 		e := wire.Fatal(wire.CodeProtocolViolation, "invalid SCRAM response", "")
 		e.Detail = "Nonce does not match."

@@ -6,6 +6,9 @@ func (a *attempt) authenticate(ask *request) error {
 	settings := a.proxy.settings.Load()
 	secret, found := settings.Users.Lookup(ask.user)
 	l := a.proxy.auth.Begin(settings.AuthMethod, ask.user, secret, found)
+	if a.tlsState != nil {
+		l.Bind(a.tlsState.binding)
+	}
 	send, done, failed := l.Start()
 	for failed == nil {
 		if _, err := a.conn.Write(send); err != nil {

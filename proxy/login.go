@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"syscall"
@@ -28,14 +29,14 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 		defer cancel()
 		conn.SetDeadline(time.Now().Add(d))
 	}
-	a := &attempt{proxy: p, conn: conn, role: role, free: free, reader: reader{conn: conn}}
+	a := &attempt{proxy: p, socket: conn, conn: conn, role: role, free: free, reader: reader{conn: conn}}
 	// A stop must not wait for a client that says nothing. It may still be told.
 	defer context.AfterFunc(p.ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	err := a.run(ctx)
 	if err == nil {
 		return // the session has taken over
 	}
-	defer conn.Close()
+	defer a.close()
 	a.leave()
 	p.clients.Add(-1)
 	a.refuse(err)
@@ -43,16 +44,18 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 
 // attempt is one login under way.
 type attempt struct {
-	proxy   *Proxy
-	conn    net.Conn
-	client  net.Addr // whose conn is: its peer's, or whom a load balancer names
-	role    route.Role
-	place   place
-	free    func() // gives back the slot of a client that is not known yet
-	reader  reader
-	startup *wire.Startup
-	ask     *request // once the client is known
-	reason  string   // for the log, when the client is told less
+	proxy    *Proxy
+	socket   net.Conn  // as accepted
+	conn     net.Conn  // what the client is spoken to through: socket, or TLS on it
+	tlsState *tlsState // nil without
+	client   net.Addr  // whose conn is: its peer's, or whom a load balancer names
+	role     route.Role
+	place    place
+	free     func() // gives back the slot of a client that is not known yet
+	reader   reader
+	startup  *wire.Startup
+	ask      *request // once the client is known
+	reason   string   // for the log, when the client is told less
 }
 
 // run does all steps. A *wire.Error is for the client; errQuiet for nobody.
@@ -61,12 +64,15 @@ func (a *attempt) run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if a.startup, err = readStartup(&a.reader); err != nil {
+	if a.startup, err = a.readStartup(); err != nil {
 		return err
 	}
 	if a.startup.Code == wire.CancelRequestCode {
 		a.proxy.cancel(a.startup, a.client)
 		return errQuiet
+	}
+	if err := a.checkTLS(); err != nil {
+		return err
 	}
 	if a.proxy.console.has(a.startup.Database()) {
 		return a.operate()
@@ -139,16 +145,20 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 		p.sessions.remove(s)
 		return errQuiet
 	}
-	fd, err := dup(a.conn)
+	fd, err := dup(a.socket)
 	if err != nil {
 		p.sessions.remove(s)
 		p.log.Error("client's socket could not be taken over", zap.Error(err))
 		return errQuiet
 	}
 	unread := append([]byte(nil), a.reader.unread()...)
-	a.conn.Close()
+	a.socket.Close()
+	var conn *tls.Conn
+	if a.tlsState != nil {
+		conn = a.tlsState.conn
+	}
 	p.counters.Logins.Add(1)
-	if err := home.Post(func() { s.start(home, fd, unread) }); err != nil {
+	if err := home.Post(func() { s.start(home, fd, conn, unread) }); err != nil {
 		unix.Close(fd)
 		p.sessions.remove(s)
 		s.uncount()
@@ -202,7 +212,10 @@ func (a *attempt) refuse(err error) {
 	p.log.Info("login refused", fields...)
 	a.conn.SetDeadline(time.Now().Add(time.Second))
 	a.conn.Write(e.Append(nil))
-	lingerClose(a.conn)
+	if a.tlsState != nil {
+		a.tlsState.conn.CloseWrite()
+	}
+	lingerClose(a.socket)
 }
 
 // lingerClose lets the client read what was written: a close with unread input

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"crypto/tls"
 	"sync/atomic"
 	"time"
 
@@ -62,10 +63,10 @@ type session struct {
 	mayCommit bool       // what was sent since the last ReadyForQuery may end in a commit
 }
 
-// start begins the session on its loop.
-func (s *session) start(l *loop.Loop, fd int, unread []byte) {
+// start begins the session on its loop; conn is its TLS, nil without.
+func (s *session) start(l *loop.Loop, fd int, conn *tls.Conn, unread []byte) {
 	s.started = l.Now()
-	if err := l.Add(&s.conn, fd, loop.ClassClient, s, unread); err != nil {
+	if err := l.AddTLS(&s.conn, fd, loop.ClassClient, s, conn, unread); err != nil {
 		unix.Close(fd)
 		s.phase = ended
 		s.forget()

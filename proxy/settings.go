@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/tlsconf"
 )
 
 // Settings are what the configuration says about clients. Zero durations
@@ -28,9 +29,14 @@ type Settings struct {
 	AdminUsers []string
 	StatsUsers []string
 
+	// TLS serves TLS to clients; nil serves none. One with other files takes its
+	// place after a reload.
+	TLS *tlsconf.Acceptor
+
 	// RulesFor gives what is set for the clients of one database and user. It is
 	// pure; any goroutine may call it. May be nil.
 	RulesFor func(database, user string) Rules
+
 	// Disabled reports whether a database refuses every client. May be nil.
 	Disabled func(database string) bool
 }

@@ -22,54 +22,78 @@ type reader struct {
 	some bool   // anything was read at all
 }
 
-// next returns the next n bytes, which are valid until the following call. What
-// a client announces costs memory only as it arrives.
+// next returns the next n bytes, which are valid until the following call.
 func (r *reader) next(n int) ([]byte, error) {
-	for len(r.buf) < n {
-		var chunk [1024]byte
-		got, err := r.conn.Read(chunk[:])
-		r.buf = append(r.buf, chunk[:got]...)
-		r.some = r.some || got > 0
-		if len(r.buf) >= n {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
+	if err := r.fill(n); err != nil {
+		return nil, err
 	}
 	b := r.buf[:n:n]
 	r.buf = r.buf[n:]
 	return b, nil
 }
 
+// fill reads until there are n bytes. What a client announces costs memory only
+// as it arrives.
+func (r *reader) fill(n int) error {
+	for len(r.buf) < n {
+		var chunk [1024]byte
+		got, err := r.conn.Read(chunk[:])
+		r.buf = append(r.buf, chunk[:got]...)
+		r.some = r.some || got > 0
+		if err != nil && len(r.buf) < n {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *reader) unread() []byte { return r.buf }
 
 // readStartup reads startup packets until one is more than a request for
-// encryption, each of which may come once and is refused.
-func readStartup(r *reader) (*wire.Startup, error) {
+// encryption, each of which may come once, and none inside TLS.
+func (a *attempt) readStartup() (*wire.Startup, error) {
+	if err := a.directTLS(); err != nil {
+		return nil, err
+	}
 	seen := make(map[uint32]bool, 2)
 	for {
-		s, err := readStartupPacket(r)
+		s, err := readStartupPacket(&a.reader)
 		if err != nil {
 			return nil, err
 		}
 		if s.Code != wire.SSLRequestCode && s.Code != wire.GSSENCRequestCode {
 			return s, nil
 		}
-		if seen[s.Code] {
-			return nil, wire.Fatal(wire.CodeProtocolViolation, "unsupported frontend protocol: the same encryption request came twice", "")
+		if seen[s.Code] || a.tlsState != nil {
+			return nil, wire.Fatal(wire.CodeProtocolViolation, "unsupported frontend protocol: encryption was asked for again", "")
 		}
 		seen[s.Code] = true
-		// CVE-2021-3935: bytes behind the request were meant to look as if they
-		// had come through the encrypted channel.
-		if len(r.unread()) > 0 {
-			return nil, wire.Fatal(wire.CodeProtocolViolation, "received unencrypted data after encryption request",
-				"This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
-		}
-		if _, err := r.conn.Write([]byte{'N'}); err != nil {
-			return nil, errQuiet
+		if err := a.answerEncryption(s.Code); err != nil {
+			return nil, err
 		}
 	}
+}
+
+// answerEncryption grants TLS where there is any.
+func (a *attempt) answerEncryption(code uint32) error {
+	// CVE-2021-3935: bytes behind the request were meant to look as if they
+	// had come through the encrypted channel.
+	if len(a.reader.unread()) > 0 {
+		return wire.Fatal(wire.CodeProtocolViolation, "received unencrypted data after encryption request",
+			"This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
+	}
+	answer := byte('N')
+	granted := code == wire.SSLRequestCode && a.offersTLS()
+	if granted {
+		answer = 'S'
+	}
+	if _, err := a.conn.Write([]byte{answer}); err != nil {
+		return errQuiet
+	}
+	if granted {
+		return a.startTLS()
+	}
+	return nil
 }
 
 func readStartupPacket(r *reader) (*wire.Startup, error) {
