@@ -41,7 +41,8 @@ var diagram = map[string][]string{
 
 	"console": {"wire", "stats"},
 
-	"internal/lab":      {"wire", "dial", "auth"},
+	"internal/certs":    {},
+	"internal/lab":      {"wire", "dial", "auth", "internal/certs"},
 	"internal/corpus":   {"internal/lab", "wire"},
 	"internal/pgscript": {"wire"},
 	"internal/e2e":      {}, // it has only tests, and those drive the binary

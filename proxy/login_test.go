@@ -200,7 +200,6 @@ func TestHostileStartup(t *testing.T) {
 		state string
 	}{
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), "08P01"},
-		{"TLS without SSLRequest", []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), "08P01"},
 		{"length 0", make([]byte, 8), "08P01"},
 		{"length 7", []byte{0, 0, 0, 7, 0, 3, 0}, "08P01"},
 		{"length 2^31-1", []byte{0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0}, "08P01"},
