@@ -49,13 +49,13 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-// check reads the configuration and the user list that it names.
+// check reads the configuration and all that it names.
 func check(path string) *verdict {
 	// Empty and not null in JSON, so that a script can count without a special case.
 	v := &verdict{File: path, Faults: config.Faults{}, Warnings: []string{}}
 	var err error
 	if v.config, err = config.Load(path); err == nil {
-		v.checkUsers(v.config)
+		v.checkNamed(v.config)
 	} else if !errors.As(err, &v.Faults) {
 		panic("BUG: config.Load gives no Faults: " + err.Error())
 	}
@@ -63,26 +63,30 @@ func check(path string) *verdict {
 	return v
 }
 
-// checkUsers reads the user list. A list that this user may not read is only a
-// warning: check is often run by somebody else than pgvip is.
-func (v *verdict) checkUsers(c *config.Config) {
+// checkNamed reads what the configuration names. A file that this user may not
+// read is only a warning: check is often run by somebody else than pgvip is.
+func (v *verdict) checkNamed(c *config.Config) {
 	v.users = -1
-	users, err := readUserList(c)
-	var faults config.Faults
-	switch {
-	case err == nil:
-		v.users = users.Len()
-		if v.users == 0 && !openToOthers(c) {
-			v.warn("auth_file: " + c.AuthFile + " has no user, so nobody can log in")
+	in, err := readNamed(c)
+	for _, e := range each(err) {
+		var fault config.Fault
+		switch {
+		case errors.Is(e, fs.ErrPermission):
+			v.warn(e.Error())
+		case errors.As(e, &fault):
+			v.Faults = append(v.Faults, fault)
+		default:
+			v.Faults = append(v.Faults, config.Fault{File: v.File, Text: e.Error()})
 		}
-		v.warn(descriptorWarning(c, v.users, descriptorLimit()))
-	case errors.Is(err, fs.ErrPermission):
-		v.warn(err.Error())
-	case errors.As(err, &faults):
-		v.Faults = append(v.Faults, faults...)
-	default:
-		v.Faults = append(v.Faults, config.Fault{File: v.File, Text: err.Error()})
 	}
+	if in.users == nil {
+		return
+	}
+	v.users = in.users.Len()
+	if v.users == 0 && !openToOthers(c) {
+		v.warn("auth_file: " + c.AuthFile + " has no user, so nobody can log in")
+	}
+	v.warn(descriptorWarning(c, v.users, descriptorLimit()))
 }
 
 // warn notes a warning, if there is one.

@@ -145,6 +145,15 @@ func TestCheckReadsTheUserList(t *testing.T) {
 	}
 }
 
+func TestCheckReadsCertificates(t *testing.T) {
+	path := writeConfig(t, good+"client_tls_sslmode: require\nclient_tls_cert_file: server.crt\nclient_tls_key_file: server.key\n")
+	os.Remove(filepath.Join(filepath.Dir(path), "users.txt"))
+	code, _, stderr := runLine("check", "-c", path)
+	if code != codeUsage || !strings.Contains(stderr, "client_tls_sslmode: certificate ") || !strings.Contains(stderr, "auth_file: open ") {
+		t.Errorf("check without its files = %d with %q, want %d and both named", code, stderr, codeUsage)
+	}
+}
+
 func TestCheckJSON(t *testing.T) {
 	code, stdout, stderr := runLine("check", "--json", "-c", writeConfig(t, "scope: demo\nloops: -1\n"))
 	var got struct {

@@ -71,17 +71,17 @@ func exitCode(err error) int {
 	}
 }
 
-// report prints an error: each fault of a configuration on a line of its own,
-// everything else on one line.
+// report prints an error, or each of several: a fault of a configuration says
+// itself where it is, everything else that pgvip says it.
 func report(stderr io.Writer, err error) {
-	var faults config.Faults
-	switch {
-	case err == nil, errors.Is(err, errSaid):
-	case errors.As(err, &faults):
-		for _, f := range faults {
-			fmt.Fprintln(stderr, f)
+	if errors.Is(err, errSaid) {
+		return
+	}
+	for _, e := range each(err) {
+		if fault := new(config.Fault); errors.As(e, fault) {
+			fmt.Fprintln(stderr, e)
+		} else {
+			fmt.Fprintln(stderr, "pgvip:", e)
 		}
-	default:
-		fmt.Fprintln(stderr, "pgvip:", err)
 	}
 }

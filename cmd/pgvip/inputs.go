@@ -2,16 +2,19 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
+	"github.com/pgvip/pgvip/tlsconf"
 )
 
 // inputs is what pgvip reads from files: the configuration and all that it
 // names. It is read as a whole, and not changed afterwards.
 type inputs struct {
-	config *config.Config
-	users  *auth.UserList
+	config    *config.Config
+	users     *auth.UserList
+	clientTLS *tlsconf.Acceptor
 }
 
 // readInputs reads the configuration at path and all that it names.
@@ -23,25 +26,57 @@ func readInputs(path string) (*inputs, error) {
 	return readNamed(c)
 }
 
-// readNamed reads what a configuration names. The error has all that is wrong.
+// readNamed reads what a configuration names. The error joins all that is wrong,
+// each with its key or its file.
 func readNamed(c *config.Config) (*inputs, error) {
 	in := &inputs{config: c}
-	var err error
-	if in.users, err = readUserList(c); err != nil {
-		return nil, err
-	}
-	return in, nil
+	var errs [2]error
+	in.users, errs[0] = readUserList(c)
+	in.clientTLS, errs[1] = tlsconf.Accepting(tlsOptions(&c.ClientTLS))
+	errs[1] = ofKey("client_tls_sslmode", errs[1])
+	return in, errors.Join(errs[:]...)
 }
 
-// complaints gives each thing that is wrong as a line of its own.
-func complaints(err error) []string {
+// ofKey says which key led to an error.
+func ofKey(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+// tlsOptions are the settings of one side.
+func tlsOptions(t *config.TLS) tlsconf.Options {
+	return tlsconf.Options{
+		Mode: map[config.SSLMode]tlsconf.Mode{
+			config.SSLDisable: tlsconf.Disable, config.SSLAllow: tlsconf.Allow, config.SSLPrefer: tlsconf.Prefer,
+			config.SSLRequire: tlsconf.Require, config.SSLVerifyCA: tlsconf.VerifyCA, config.SSLVerifyFull: tlsconf.VerifyFull,
+		}[t.Mode],
+		CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile,
+		MinVersion: t.Protocols.Min, MaxVersion: t.Protocols.Max,
+		CipherSuites: t.Ciphers.IDs(), Curves: t.Curves.IDs(),
+	}
+}
+
+// each gives the errors that are joined in one, and the faults of a
+// configuration one by one.
+func each(err error) []error {
+	if err == nil {
+		return nil
+	}
+	var all []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			all = append(all, each(e)...)
+		}
+		return all
+	}
 	var faults config.Faults
 	if !errors.As(err, &faults) {
-		return []string{err.Error()}
+		return []error{err}
 	}
-	lines := make([]string, len(faults))
-	for i, f := range faults {
-		lines[i] = f.Error()
+	for _, f := range faults {
+		all = append(all, f)
 	}
-	return lines
+	return all
 }

@@ -197,6 +197,9 @@ func proxySettings(in *inputs) proxy.Settings {
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
 		PeerID:                 c.PeerID,
 		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
+		AdminUsers:             c.AdminUsers,
+		StatsUsers:             c.StatsUsers,
+		TLS:                    in.clientTLS,
 		Disabled:               func(db string) bool { return c.Database(db).Disabled },
 		RulesFor:               func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
 	}

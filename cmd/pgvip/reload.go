@@ -18,15 +18,7 @@ func (n *node) Reload() error {
 	running := n.config()
 	next, err := readInputs(running.File)
 	if err != nil {
-		lines := complaints(err)
-		for _, line := range lines {
-			n.log.Error("reload: " + line)
-		}
-		n.log.Error("reload: nothing has changed", zap.String("file", running.File), zap.Int("faults", len(lines)))
-		if more := len(lines) - 1; more > 0 {
-			return fmt.Errorf("%s (and %d more in the log)", lines[0], more)
-		}
-		return errors.New(lines[0])
+		return n.rejected(running.File, each(err))
 	}
 	for _, k := range config.KeepRunning(running, next.config) {
 		n.log.Warn("reload: "+k.Key+" needs a restart to change",
@@ -37,6 +29,18 @@ func (n *node) Reload() error {
 	n.log.Info("reloaded", zap.String("file", running.File), zap.Strings("changed", changed),
 		zap.Int("users", next.users.Len()))
 	return nil
+}
+
+// rejected logs why nothing has changed, and gives it in one sentence.
+func (n *node) rejected(file string, faults []error) error {
+	for _, f := range faults {
+		n.log.Error("reload: " + f.Error())
+	}
+	n.log.Error("reload: nothing has changed", zap.String("file", file), zap.Int("faults", len(faults)))
+	if more := len(faults) - 1; more > 0 {
+		return fmt.Errorf("%w (and %d more in the log)", faults[0], more)
+	}
+	return faults[0]
 }
 
 // Set changes one setting until the next Reload. Files that the configuration
@@ -50,7 +54,7 @@ func (n *node) Set(key, value string) error {
 	}
 	next, err := readNamed(c)
 	if err != nil {
-		return errors.New(complaints(err)[0])
+		return each(err)[0]
 	}
 	n.apply(next)
 	n.log.Info("setting changed on the console", zap.String("key", key), zap.String("value", value))
