@@ -93,6 +93,7 @@ func (s *Server) lend() {
 	s.state = lent
 	s.ending = false
 	s.loans++
+	s.pool.tally.assigned(s.pool.loop.Now().Sub(s.waiter.since))
 	s.forgetWaiter()
 	if p := s.borrower.Profile(); !s.fits(p) {
 		s.given, s.givenKnown = *p, true

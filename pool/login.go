@@ -21,27 +21,27 @@ import (
 const retryPause = 100 * time.Millisecond
 
 // login runs on a goroutine of its own, and has a permit.
-func (p *Pool) login(ctx context.Context) {
+func (p *Pool) login(ctx context.Context, generation int) {
 	conn, err := p.set.connect(ctx, p, p.params)
-	if posted := p.loop.Post(func() { p.loggedIn(conn, err) }); posted != nil && conn != nil {
+	if posted := p.loop.Post(func() { p.loggedIn(conn, err, generation) }); posted != nil && conn != nil {
 		conn.Close()
 	}
 }
 
-func (p *Pool) loggedIn(conn *Conn, err error) {
+func (p *Pool) loggedIn(conn *Conn, err error, generation int) {
 	p.dialing--
 	if err != nil {
 		p.loginFailed(err)
 		return
 	}
-	p.adopt(conn)
+	p.adopt(conn, generation)
 }
 
 // Offer gives the pool a connection that was logged in for another reason, with
 // neutral parameters. The pool takes it if there is room.
 func (p *Pool) Offer(conn *Conn) {
-	if !p.retired && p.room() {
-		p.adopt(conn)
+	if !p.retired && !p.paused && p.room() {
+		p.adopt(conn, p.generation)
 		return
 	}
 	if !p.set.background(func(context.Context) { conn.Close() }) {
@@ -50,10 +50,12 @@ func (p *Pool) Offer(conn *Conn) {
 }
 
 // adopt makes a logged-in connection a server of this pool.
-func (p *Pool) adopt(conn *Conn) {
+func (p *Pool) adopt(conn *Conn, generation int) {
 	s := &Server{
 		pool:     p,
+		id:       p.set.lastID.Add(1),
 		permit:   conn.permit,
+		stale:    generation != p.generation,
 		created:  p.loop.Now(),
 		reported: append([]wire.Param(nil), conn.Parameters()...),
 		frames:   wire.NewBackendFramer(),
@@ -86,6 +88,7 @@ func (p *Pool) take(s *Server, conn *Conn) error {
 		conn.Conn.Close()
 		return err
 	}
+	s.local = localAddr(fd)
 	if err := p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread); err != nil {
 		syscall.Close(fd)
 		return err

@@ -80,12 +80,12 @@ func (p *Pool) openAccount() {
 // lacks reports that somebody waits for whom no login is under way yet, and
 // there is room in the pool.
 func (p *Pool) lacks() bool {
-	return !p.retired && !p.retry.Pending() && p.queue.size > p.dialing && p.room()
+	return !p.retired && !p.paused && !p.retry.Pending() && p.queue.size > p.dialing && p.room()
 }
 
 // cold reports that the pool has fewer servers than min_pool_size wants.
 func (p *Pool) cold() bool {
-	return !p.retired && !p.retry.Pending() && p.params == nil && p.clients.Load() > 0 &&
+	return !p.retired && !p.paused && !p.retry.Pending() && p.params == nil && p.clients.Load() > 0 &&
 		len(p.servers)+p.dialing < p.rules.MinPoolSize && p.room()
 }
 
@@ -153,7 +153,8 @@ func (p *Pool) hold() permit { return permit{ledger: p.set.ledger, account: p.ac
 // dial begins a login, for which there is a permit.
 func (p *Pool) dial() {
 	p.dialing++
-	if !p.set.background(func(ctx context.Context) { p.login(ctx) }) {
+	generation := p.generation
+	if !p.set.background(func(ctx context.Context) { p.login(ctx, generation) }) {
 		p.dialing--
 		p.hold().giveBack()
 	}

@@ -54,6 +54,10 @@ type Pool struct {
 	disuse   *loop.Timer // ends the pool
 	leaving  int         // servers that were told goodbye and are not closed yet
 	retired  bool        // the node is no longer a place to go
+	paused   bool        // an operator's wish
+	tally    tally
+	// generation counts the reconnects: a login begun before one is out of date.
+	generation int
 }
 
 // Loop is the loop that the pool and all who borrow from it live on.
@@ -124,7 +128,7 @@ func (s *Server) Discard(why string) {
 
 func (p *Pool) takeIdle() *Server {
 	n := len(p.idle)
-	if n == 0 {
+	if n == 0 || p.paused {
 		return nil
 	}
 	which := n - 1
@@ -143,8 +147,16 @@ func (p *Pool) returned(s *Server) {
 	s.lastUse = now
 	s.state = idle
 	s.borrower = nil
-	if p.retired {
+	switch {
+	case p.retired:
 		s.terminate("its pool is no longer in use")
+		return
+	case p.paused:
+		s.terminate("PAUSE")
+		return
+	case s.stale:
+		s.terminate("RECONNECT")
+		p.fill()
 		return
 	}
 	if life := p.rules.ServerLifetime; s.loans > 0 && now.Sub(s.created) >= life {
@@ -299,17 +311,6 @@ func (p *Pool) expireWaiters() {
 		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")", p.reason()))
 	}
 	p.armQueueTimer()
-}
-
-// reason is why somebody has to wait in this queue.
-func (p *Pool) reason() string {
-	if p.trouble {
-		return "The server does not let pgvip log in."
-	}
-	if p.claims.asking {
-		return p.set.ledger.obstacle(&p.claims.server)
-	}
-	return "All servers of this pool are in use; see default_pool_size."
 }
 
 // armSweeper makes the one timer of the idle list follow whoever expires next.

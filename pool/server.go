@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,6 +41,8 @@ type Server struct {
 	key     []byte
 	created time.Time
 	permit  permit
+	id      uint64
+	local   netip.AddrPort
 
 	// Owned by the loop.
 	conn       loop.Conn
@@ -65,6 +68,8 @@ type Server struct {
 	bulk       int       // bytes of the reply that is under way
 	loans      int       // how often it was lent
 	lastUse    time.Time // when it was last given back
+	stale      bool      // to be closed as soon as it is free
+	meter      meter
 
 	cancelling bool     // a cancel request is under way
 	suspect    bool     // one has failed and may yet arrive
@@ -90,12 +95,16 @@ func (s *Server) Outstanding() bool { return s.replies.Outstanding() > 0 }
 func (s *Server) CopyIn() bool { return s.replies.CopyIn() }
 
 // Sent notes a client's message of this type, which a following Send carries.
-func (s *Server) Sent(typ byte) { s.replies.Sent(typ, wire.Forward) }
+func (s *Server) Sent(typ byte) {
+	s.meter.sent(typ, s.replies.Status(), s.pool.loop.Now())
+	s.replies.Sent(typ, wire.Forward)
+}
 
 // Send sends a client's bytes. It returns false when the server takes no more
 // for now: the client must not be read until Flushed.
 func (s *Server) Send(b []byte) bool {
 	s.used = true
+	s.pool.tally.traffic.Received += uint64(len(b))
 	if len(s.before) > 0 {
 		b = append(s.before, b...)
 		s.before = b[:0]
@@ -225,6 +234,7 @@ func (s *Server) checkEnd() {
 // passOn gives the borrower its replies; without one they are dropped.
 func (s *Server) passOn(b []byte) {
 	if len(b) > 0 && s.borrower != nil && s.state == lent {
+		s.pool.tally.traffic.Sent += uint64(len(b))
 		s.borrower.Reply(s, b)
 	}
 }
@@ -244,6 +254,9 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 			return false, errLength
 		}
 		action, err := s.replies.GotReady(message[5])
+		if err == nil && action == wire.Forward {
+			s.meter.ready(&s.pool.tally, message[5], s.replies.Outstanding() > 0, s.pool.loop.Now())
+		}
 		return action == wire.Forward && !s.holds() && !s.blocks(), err
 	}
 	action, err := s.replies.Got(typ)

@@ -68,6 +68,7 @@ type Set struct {
 	settings atomic.Pointer[Settings]
 	counters Counters
 	ledger   *ledger
+	lastID   atomic.Uint64 // of a server
 
 	// Guarded by mu.
 	mu          sync.Mutex
@@ -77,6 +78,9 @@ type Set struct {
 	credentials map[string]auth.Credential // by user
 	table       *route.Table               // of the last Follow; nil before the first
 	closed      bool
+	gates       gates
+	every       map[*Pool]struct{} // those above, and those that have ended and still count
+	past        map[string]*tally  // by database: of those that do not count any more
 }
 
 // NewSet makes an empty set of pools.
@@ -99,6 +103,9 @@ func NewSet(o Options) *Set {
 		private:     make(map[*Pool]struct{}),
 		perLoop:     make(map[*loop.Loop]int),
 		credentials: make(map[string]auth.Credential),
+		gates:       gates{paused: make(map[string]bool), disabled: make(map[string]bool)},
+		every:       make(map[*Pool]struct{}),
+		past:        make(map[string]*tally),
 	}
 	t.settings.Store(&o.Settings)
 	return t
@@ -183,6 +190,7 @@ func (t *Set) Pool(key Key, role route.Role) *Pool {
 	t.perLoop[home]++
 	p := t.newPool(key, role, home)
 	t.pools[key] = p
+	t.register(p)
 	p.loop.Post(p.armDisuse)
 	return p
 }
@@ -197,6 +205,7 @@ func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.P
 	p.params = params
 	p.rules.PoolSize, p.rules.ReservePoolSize = 1, 0
 	t.private[p] = struct{}{}
+	t.register(p)
 	return p
 }
 
