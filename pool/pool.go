@@ -304,11 +304,11 @@ func (p *Pool) armQueueTimer() {
 func (p *Pool) expireWaiters() {
 	limit := p.rules.QueryWaitTimeout
 	for w := p.queue.first; w != nil && p.loop.Now().Sub(w.since) >= limit; w = p.queue.first {
+		b, why := w.borrower, p.reason()
 		p.queue.remove(w)
-		b := w.borrower
 		p.recycle(w)
 		p.set.counters.WaitTimeouts.Add(1)
-		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")", p.reason()))
+		b.Refused(wire.Fatal(wire.CodeCannotConnectNow, "no server became free within query_wait_timeout ("+limit.String()+")", why))
 	}
 	p.armQueueTimer()
 }
