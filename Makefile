@@ -2,7 +2,7 @@
 #
 # Prerequisites: Debian 12 (or a relative with apt), root, and Go 1.26. The rest
 # is fetched: Debian packages by name (internal/lab/install-deps.sh), Go modules
-# through the module proxy.
+# through the module proxy, npm packages by their lock file.
 
 # Recipes need nothing beyond POSIX sh.
 SHELL := /bin/sh
@@ -21,8 +21,11 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # compiler that the race detector needs: names of Debian 12's packages.
 PACKAGES := postgresql-15 postgresql-client-15 patroni \
 	etcd-server etcd-client python3-etcd pgbouncer haproxy \
-	python3-psycopg2 python3-psycopg iproute2 util-linux procps ca-certificates \
+	python3-psycopg2 python3-psycopg python3-asyncpg nodejs iproute2 util-linux procps ca-certificates \
 	gcc libc6-dev
+# npm fetches PostgreSQL 18 and node-postgres (internal/lab/npm). Other packages
+# of nodejs than Debian's bring an npm and refuse Debian's.
+PACKAGES += $(if $(shell PATH="$$PATH:/usr/local/bin:/usr/bin" command -v npm),,npm)
 
 # Time for each package's tests. The whole has to stay below ten minutes on two
 # cores.
@@ -76,8 +79,9 @@ fuzz: go ## each fuzz target for FUZZTIME=30s; PKG=./wire for one package
 ##@ Set up
 
 .PHONY: deps
-deps: go ## install the missing Debian packages; starts none of their daemons
+deps: go ## install the missing packages of Debian and npm; starts none of their daemons
 	@internal/lab/install-deps.sh $(PACKAGES)
+	@internal/lab/install-npm.sh
 
 # Since Go 1.21 an older go fetches the version that go.mod asks for, unless
 # that is switched off: so ask the module what it gets.

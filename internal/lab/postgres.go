@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,22 +44,37 @@ type PostgresOptions struct {
 	// TLS makes the server offer TLS, with a certificate for its address from
 	// the authority in CAFile.
 	TLS bool
+	// Version is the major version, 15 or 18; 0 means 15.
+	Version int
+}
+
+// check reports what such a server needs and what is not there.
+func (o PostgresOptions) check() error {
+	if o.Version != 0 && binDirs[o.Version] == "" {
+		return fmt.Errorf("lab: there is no PostgreSQL %d", o.Version)
+	}
+	// Clients are those of 15, whatever the server.
+	if err := checkPostgres(); err != nil || o.Version == 0 {
+		return err
+	}
+	return checkPrograms(o.Version, "postgres", "initdb", "pg_ctl")
 }
 
 // StartPostgres starts a PostgreSQL of its own slot, without Patroni and etcd,
 // and waits until it accepts connections. The caller calls Stop.
 func StartPostgres(ctx context.Context, opt PostgresOptions) (*Postgres, error) {
-	if err := checkPostgres(); err != nil {
+	if err := opt.check(); err != nil {
 		return nil, err
 	}
 	s, err := takeSlot(ctx)
 	if err != nil {
 		return nil, err
 	}
+	s.version = cmp.Or(opt.Version, s.version)
 	pg := s.postgres("postgres", 1)
 	pg.find = nil // our own child
 	pg.command = func() *exec.Cmd {
-		return s.command(filepath.Join(pgBin, "postgres"), "-D", pg.DataDir)
+		return s.command(filepath.Join(binDirs[s.version], "postgres"), "-D", pg.DataDir)
 	}
 	if err := pg.prepare(ctx, opt); err != nil {
 		return nil, errors.Join(err, s.release())

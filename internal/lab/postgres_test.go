@@ -1,6 +1,9 @@
 package lab
 
 import (
+	"crypto/tls"
+	"encoding/binary"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -41,6 +44,32 @@ func TestLonePostgres(t *testing.T) {
 			t.Errorf("SELECT 1 = %q, %v", got, err)
 		}
 	})
+}
+
+// TestPostgres18 speaks what 15 does not: protocol 3.2 and TLS without asking.
+func TestPostgres18(t *testing.T) {
+	t.Parallel()
+	pg := StartPostgresT(t, PostgresOptions{Version: 18, TLS: true})
+	got, err := pg.SQL(t.Context(), AppDatabase, "SELECT current_setting('server_version_num')::int / 10000")
+	if got != "18" || err != nil {
+		t.Errorf("version %q, %v, want 18", got, err)
+	}
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"postgresql"}}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", pg.Addr)
+	if err != nil {
+		t.Fatal("direct TLS:", err)
+	}
+	defer conn.Close()
+	user := "user\x00" + TrustUser + "\x00database\x00" + AppDatabase + "\x00\x00"
+	packet := binary.BigEndian.AppendUint32(nil, uint32(8+len(user)))
+	packet = binary.BigEndian.AppendUint32(packet, 3<<16|2)
+	if _, err := conn.Write(append(packet, user...)); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(conn, first); err != nil || first[0] != 'R' {
+		t.Errorf("answer to protocol 3.2 begins %q, %v, want R", first, err)
+	}
 }
 
 func TestTLSVerifies(t *testing.T) {

@@ -34,6 +34,7 @@ type slot struct {
 	number  int
 	dir     string
 	account *account
+	version int // of its PostgreSQL servers
 
 	lock  *os.File  // flock; the watchdog holds it too, until the slot is clear
 	alive *os.File  // its closing, by release or by our death, wakes the watchdog
@@ -55,7 +56,7 @@ func takeSlot(ctx context.Context) (*slot, error) {
 	var last error
 	for {
 		for n := range slots {
-			s := &slot{number: n, dir: filepath.Join(root, "slot-"+strconv.Itoa(n)), account: who}
+			s := &slot{number: n, dir: filepath.Join(root, "slot-"+strconv.Itoa(n)), account: who, version: 15}
 			if last = s.take(); last == nil {
 				return s, nil
 			}

@@ -24,7 +24,7 @@ var initdbArgs = []string{
 // is made once per machine, user and form; all copies share its system
 // identifier.
 func (s *slot) template(ctx context.Context) (string, error) {
-	version, err := exec.Command(filepath.Join(pgBin, "postgres"), "--version").Output()
+	version, err := exec.Command(filepath.Join(binDirs[s.version], "postgres"), "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("lab: version of PostgreSQL: %w", err)
 	}
@@ -65,7 +65,11 @@ func (s *slot) makeTemplate(ctx context.Context, dir string) error {
 
 // run runs a PostgreSQL program to its end, with the given standard input.
 func (s *slot) run(ctx context.Context, input, name string, args ...string) error {
-	cmd := s.commandContext(ctx, filepath.Join(pgBin, name), args...)
+	dir := binDirs[s.version]
+	if name == "psql" {
+		dir = pgBin // PostgreSQL 18 comes without clients
+	}
+	cmd := s.commandContext(ctx, filepath.Join(dir, name), args...)
 	cmd.Stdin = strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)

@@ -15,7 +15,7 @@ const startTimeout = 2 * time.Minute
 // end and skips the test where PostgreSQL is not installed, see Require.
 func StartPostgresT(t testing.TB, opt PostgresOptions) *Postgres {
 	t.Helper()
-	Require(t, checkPostgres)
+	Require(t, opt.check)
 	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
 	defer cancel()
 	pg, err := StartPostgres(ctx, opt)
