@@ -98,10 +98,6 @@ func (s *Session) cases(ctx context.Context) error {
 		if s.options.Only != nil && !s.options.Only.MatchString(c.Name) || s.options.Quick && !c.Gated {
 			continue
 		}
-		if c.Mode == ModeTransaction {
-			fmt.Fprintf(s.options.Out, "bench skipped=%s reason=transaction_mode_is_not_built\n", c.Name)
-			continue
-		}
 		if err := s.one(ctx, c); err != nil {
 			return err
 		}
