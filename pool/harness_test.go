@@ -112,6 +112,7 @@ type borrower struct {
 	rig     *rig
 	profile Profile
 	onLent  func(*Server)
+	onReady func(*Server)
 
 	waiter *Waiter
 	server *Server
@@ -203,9 +204,15 @@ func (b *borrower) Rerouted() {
 }
 
 func (b *borrower) Reply(_ *Server, p []byte) { b.got = append(b.got, p...) }
-func (b *borrower) Ready(*Server)             { b.ready++ }
 func (b *borrower) Flushed(*Server)           {}
 func (b *borrower) Copying(*Server)           {}
+
+func (b *borrower) Ready(s *Server) {
+	b.ready++
+	if b.onReady != nil {
+		b.onReady(s)
+	}
+}
 
 func (b *borrower) Lost(_ *Server, why Loss) {
 	b.note("Lost")

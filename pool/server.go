@@ -63,6 +63,8 @@ type Server struct {
 	mayReset   bool      // a SET of the client's may be to DEFAULT
 	holding    bool      // ParameterStatus and ReadyForQuery wait for restoring
 	drifted    bool      // reported has changed since, and the client does not know
+	deferred   bool      // what follows a ReadyForQuery waits for what has come behind it
+	deferredTo bool      // that ReadyForQuery was the client's
 	blockTold  bool      // that a transaction block failed, by an error of its own
 	givenKnown bool      // of the parameters that are not reported, given says it all
 	bulk       int       // bytes of the reply that is under way
@@ -151,6 +153,10 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			}
 			s.passOn(b[from:end])
 			from = at
+			if at < len(b) && s.replies.Settled() {
+				s.deferred, s.deferredTo = true, forward
+				break
+			}
 			s.answered(forward)
 		case !forward:
 			s.passOn(b[from : at-n])
@@ -169,6 +175,13 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 		}
 	}
 	s.passOn(b[from:at])
+	if s.deferred && at == len(b) && s.frames.Between() {
+		s.deferred = false
+		s.answered(s.deferredTo)
+		if s.state == closed {
+			return 0
+		}
+	}
 	if s.ending {
 		s.checkEnd()
 	}

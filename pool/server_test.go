@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -180,6 +181,33 @@ func TestLeaveBeforeRerouted(t *testing.T) {
 	r.do(func() {
 		if len(b.calls) > 0 {
 			t.Errorf("told %v", b.calls)
+		}
+	})
+}
+
+// TestWordsBehindReadyForQuery: what a server says unasked right behind its answer
+// is heard before anybody else gets it: a FATAL is not the next client's.
+func TestWordsBehindReadyForQuery(t *testing.T) {
+	settings := usual()
+	settings.Mode = TransactionMode
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("Q"),
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I'), pgscript.Error("FATAL", "57P01", "terminating"))),
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.ExpectGone()))
+	r := newRig(t, server.Addr, settings)
+	a := r.lend()
+	r.do(func() {
+		a.onReady = func(s *Server) {
+			a.server = nil
+			s.Release()
+		}
+	})
+	b := r.acquire()
+	a.send(pgscript.Query("SELECT 1"))
+	r.eventually("the next client has a server", func() bool { return b.server != nil })
+	r.do(func() {
+		if !strings.Contains(string(a.got), "terminating") || strings.Contains(string(b.got), "terminating") {
+			t.Errorf("told %q and then %q", a.got, b.got)
 		}
 	})
 }
