@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/route"
 )
 
 // transactions makes a site pool by transaction.
@@ -223,4 +225,88 @@ func TestBetweenTransactions(t *testing.T) {
 	a.send(pgscript.Query("SELECT 1"), pgscript.Message('d', []byte("late")))
 	a.answer()
 	b.exec("SELECT 1")
+}
+
+// TestSharedFollowsThePrimary: between its transactions a client is bound to no
+// node; one that has had a server of the old primary goes on at the new one.
+func TestSharedFollowsThePrimary(t *testing.T) {
+	old, next := postgres(t, 0), postgres(t, 1)
+	s := newSite(t, plan{pool: transactions, table: table(node("n1", old.Addr))})
+	c := login(t, s.primary)
+	if got := c.value("SELECT inet_server_addr()"); got != old.Host {
+		t.Errorf("first on %s, want %s", got, old.Host)
+	}
+	s.proxy.SetTable(table(node("n2", next.Addr), node("n1", old.Addr)))
+	if got := c.value("SELECT inet_server_addr()"); got != next.Host {
+		t.Errorf("then on %s, want %s", got, next.Host)
+	}
+}
+
+// TestSharedReaderMoves: a reader keeps its replica while that is one, and moves
+// between transactions when it is none any more (rule 2).
+func TestSharedReaderMoves(t *testing.T) {
+	pg := [2]*database{postgres(t, 0), postgres(t, 1)}
+	n1, n2 := node("n1", pg[0].Addr), node("n2", pg[1].Addr)
+	s := newSite(t, plan{pool: transactions, table: table(nil, n1, n2)})
+	c := login(t, s.replica)
+	first := c.value("SELECT inet_server_addr()")
+	for range 5 {
+		if got := c.value("SELECT inet_server_addr()"); got != first {
+			t.Fatalf("went to %s, though %s is still a replica", got, first)
+		}
+	}
+	left, other := n2, pg[1].Host
+	if first == pg[1].Host {
+		left, other = n1, pg[0].Host
+	}
+	s.proxy.SetTable(table(nil, left))
+	if got := c.value("SELECT inet_server_addr()"); got != other {
+		t.Errorf("on %s, want %s", got, other)
+	}
+}
+
+// TestSharedStorm: clients in the middle of their work, sent from node to node and
+// so from loop to loop between their transactions, lose nothing.
+func TestSharedStorm(t *testing.T) {
+	pg := postgres(t, 0)
+	nodes := []*route.Node{node("n1", pg.Addr), node("n2", pg.Addr), node("n3", pg.Addr)}
+	tables := []*route.Table{{Primary: nodes[0], Nodes: nodes}, {Primary: nodes[1], Nodes: nodes}, {Primary: nodes[2], Nodes: nodes}, {Nodes: nodes}}
+	s := newSite(t, plan{loops: 3, table: tables[0], pool: func(set *pool.Settings) {
+		transactions(set)
+		set.PoolSize = 2
+	}})
+	stop := make(chan struct{})
+	var flipper, clients sync.WaitGroup
+	flipper.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.proxy.SetTable(tables[i%len(tables)])
+				s.onLoops(func(*loop.Loop) {}) // as fast as the loops can follow
+			}
+		}
+	})
+	for i := range 10 {
+		c := login(t, s.primary, "application_name", fmt.Sprint("client ", i), "search_path", fmt.Sprint("s", i))
+		clients.Go(func() {
+			for n := range 40 {
+				want := fmt.Sprintf("%d %d|client %d|s%d", i, n, i, i)
+				look := fmt.Sprintf("SELECT '%d %d', current_setting('application_name'), current_setting('search_path')", i, n)
+				c.send(pgscript.Query("BEGIN"), pgscript.Query(look))
+				begun, first := c.answer(), c.answer()
+				second := c.query(look)
+				if begun.err != nil || !slices.Equal(first.rows, []string{want}) || !slices.Equal(second.rows, []string{want}) {
+					t.Errorf("want %s: %v %v %v", want, begun.err, first, second)
+					return
+				}
+				c.exec("COMMIT")
+			}
+			c.leave()
+		})
+	}
+	clients.Wait()
+	close(stop)
+	flipper.Wait()
 }
