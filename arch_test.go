@@ -29,15 +29,16 @@ var diagram = map[string][]string{
 	"vrrp":    {},
 	"tlsconf": {},
 
-	"auth": {"wire"},
-	"loop": {"tlsconf"},
-	"dial": {"wire", "auth", "tlsconf"},
+	"auth":      {"wire"},
+	"statement": {"wire"},
+	"loop":      {"tlsconf"},
+	"dial":      {"wire", "auth", "tlsconf"},
 
 	"dcs":    {"route"},
 	"health": {"route", "dial", "auth", "wire"},
 
-	"pool":  {"loop", "dial", "wire", "auth", "route", "stats", "tlsconf"},
-	"proxy": {"pool", "loop", "dial", "wire", "auth", "route", "stats", "tlsconf"},
+	"pool":  {"loop", "statement", "dial", "wire", "auth", "route", "stats", "tlsconf"},
+	"proxy": {"pool", "loop", "statement", "dial", "wire", "auth", "route", "stats", "tlsconf"},
 
 	"console": {"wire", "stats"},
 

@@ -45,6 +45,7 @@ func (r *Replies) drop() {
 func (r *Replies) dropOne() {
 	r.head = (r.head + 1) & uint32(len(r.ring)-1)
 	r.size--
+	r.done++
 }
 
 func (r *Replies) push(e entry) {

@@ -37,6 +37,7 @@ type Replies struct {
 	ring []entry // power of two long
 	head uint32
 	size uint32
+	done uint64 // entries taken off so far
 
 	status   byte // of the last ReadyForQuery: 'I', 'T', 'E'; 0 before the first
 	open     bool // extended messages were sent after the last Sync or Query
@@ -54,6 +55,14 @@ func (r *Replies) SetStatus(status byte) { r.status = status }
 
 // Outstanding is the number of messages whose replies have not all come.
 func (r *Replies) Outstanding() int { return int(r.size) }
+
+// Done is the number of messages dealt with so far: answered, or skipped by the
+// server. The oldest outstanding one is number Done()+1.
+func (r *Replies) Done() uint64 { return r.done }
+
+// Last is the number of the message that was noted last. A message that no
+// answer is expected to gets no number.
+func (r *Replies) Last() uint64 { return r.done + uint64(r.size) }
 
 // Settled reports that the server owes nothing and waits for a message: every
 // reply has come and no implicit transaction is open. A Flush settles nothing.
@@ -200,7 +209,8 @@ func (r *Replies) gotResult(typ byte) (Action, error) {
 
 // gotError applies the rule of the extended protocol: "the backend reads and
 // discards messages until it reaches a Sync". The error of a Query or
-// FunctionCall ends with that message's own ReadyForQuery.
+// FunctionCall ends with that message's own ReadyForQuery. Whose Sync ends the
+// batch, his is the error, whichever message of the batch it answers.
 func (r *Replies) gotError() (Action, error) {
 	if r.size == 0 {
 		if r.open {
@@ -218,7 +228,10 @@ func (r *Replies) gotError() (Action, error) {
 	default:
 		r.copyIn = false
 		r.skipToSync()
-		return e.action(), nil
+		if r.size > 0 {
+			return r.front().action(), nil
+		}
+		return Forward, nil
 	}
 }
 

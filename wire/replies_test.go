@@ -283,3 +283,36 @@ func feed(t *testing.T, fr *wire.Framer, stream []byte, f func(byte, []byte) err
 	}
 	return true
 }
+
+func TestMessagesAreNumbered(t *testing.T) {
+	var r wire.Replies
+	talk(t, &r, "PBEHSQ", "")
+	if r.Done() != 0 || r.Last() != 5 {
+		t.Errorf("done %d of %d, want 0 of 5: a Flush has no answer", r.Done(), r.Last())
+	}
+	talk(t, &r, "", "1E")
+	if r.Done() != 3 || r.Last() != 5 {
+		t.Errorf("done %d of %d, want 3 of 5: what is skipped counts", r.Done(), r.Last())
+	}
+	talk(t, &r, "", "ZICZI")
+	if r.Done() != 5 {
+		t.Errorf("done %d, want 5", r.Done())
+	}
+}
+
+// TestAnErrorIsHisWhoSentTheSync: a message put in front of a client's own fails
+// the client's batch.
+func TestAnErrorIsHisWhoSentTheSync(t *testing.T) {
+	for sent, want := range map[string]wire.Action{
+		"P.BES":  wire.Forward,
+		"P.BE":   wire.Forward,
+		"P.B.S.": wire.Swallow,
+		"P.S.BS": wire.Swallow,
+	} {
+		var r wire.Replies
+		talk(t, &r, sent, "")
+		if got, err := r.Got('E'); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", sent, got, err, want)
+		}
+	}
+}
