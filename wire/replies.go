@@ -43,6 +43,7 @@ type Replies struct {
 	open     bool // extended messages were sent after the last Sync or Query
 	skipping bool // the server discards messages until a Sync that is not sent yet
 	copyIn   bool // the server reads COPY data and will ignore a Sync
+	copyBoth bool // replication streams both ways, and the client has not ended its part
 	surplus  int  // Syncs taken as ignored that may yet be answered
 }
 
@@ -106,6 +107,7 @@ func (r *Replies) Sent(typ byte, action Action) {
 	case kindCopyEnd:
 		// Outside COPY the server ignores it; it only matters behind
 		// something that may yet turn out to be a COPY.
+		r.copyBoth = false
 		if r.size == 0 {
 			return
 		}
@@ -160,6 +162,8 @@ func (r *Replies) Got(typ byte) (Action, error) {
 		return r.gotError()
 	case 'G':
 		return r.gotCopyIn()
+	case 'W':
+		return r.gotCopyBoth()
 	case 'N', 'S':
 		return r.gotAsync()
 	case 'A':
@@ -223,7 +227,7 @@ func (r *Replies) gotError() (Action, error) {
 	e := r.front()
 	switch e.kind() {
 	case kindQuery, kindFunction, kindSync, kindMaybeSync:
-		r.copyIn = false
+		r.copyIn, r.copyBoth = false, false
 		return e.action(), nil
 	default:
 		r.copyIn = false
@@ -290,7 +294,7 @@ func (r *Replies) GotReady(status byte) (Action, error) {
 	if status != 'I' && status != 'T' && status != 'E' {
 		return 0, ErrUnexpectedReply
 	}
-	r.copyIn = false
+	r.copyIn, r.copyBoth = false, false
 	e, ok := r.popReady()
 	if !ok {
 		return 0, ErrUnexpectedReply

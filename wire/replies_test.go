@@ -86,6 +86,13 @@ func TestRepliesSettleWhenEverythingWasAnswered(t *testing.T) {
 		"surplus answered later":             {"PBEScS", "12GEZIZI", true, true},
 		"copy that never began":              {"PBEScS", "EZIZI", true, true},
 		"query consumed by a copy":           {"PBEQS", "12GEZI", true, true},
+		"replication streams":                {"Q", "WdNd", false, false},
+		"replication ends":                   {"Qddcc", "WddcCZI", true, true},
+		"replication ends with a timeline":   {"Qdc", "WdcTDCCZI", true, true},
+		"replication fails":                  {"Qd", "WdEZI", true, true},
+		"replication fails, late end":        {"Qdc", "WEZI", true, true},
+		"replication, then a query":          {"QdcQ", "WdcCZITDCZI", true, true},
+		"base backup":                        {"Q", "TDCTDCHddcHddcTDCCZI", true, true},
 		"cancelled between messages":         {"PBEH", "12DCE", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,6 +134,30 @@ func TestSyncDuringCopySentLater(t *testing.T) {
 	}
 }
 
+func TestCopyBothLastsUntilOneSideEndsIt(t *testing.T) {
+	for _, row := range []struct {
+		sent, got, then string
+		want            bool
+	}{
+		{"Q", "", "", false},
+		{"Q", "W", "", true},
+		{"Qd", "Wdd", "d", true},
+		{"Q", "Wdc", "d", true}, // the server's CopyDone waits for the client's
+		{"Q", "Wd", "c", false},
+		{"Qc", "W", "", false},
+		{"Q", "WdE", "", false},
+		{"Qc", "WdcCZI", "", false},
+	} {
+		var r wire.Replies
+		r.SetStatus('I')
+		talk(t, &r, row.sent, row.got)
+		talk(t, &r, row.then, "")
+		if got := r.CopyBoth(); got != row.want {
+			t.Errorf("%q, %q, %q: CopyBoth() = %v, want %v", row.sent, row.got, row.then, got, row.want)
+		}
+	}
+}
+
 func TestUnexpectedRepliesAreRefused(t *testing.T) {
 	for name, row := range map[string]struct{ sent, got, then string }{
 		"row for nobody":            {"", "", "D"},
@@ -135,7 +166,8 @@ func TestUnexpectedRepliesAreRefused(t *testing.T) {
 		"command complete for sync": {"S", "", "C"},
 		"unknown type":              {"Q", "", "@"},
 		"authentication":            {"Q", "", "R"},
-		"copy both":                 {"Q", "", "W"},
+		"copy both for nobody":      {"", "", "W"},
+		"copy both for a batch":     {"PBES", "12", "W"},
 		"copy in for a describe":    {"DS", "", "G"},
 		"ready inside a batch":      {"PBES", "1", "Z"},
 		"suspended query":           {"Q", "", "s"},
