@@ -33,6 +33,8 @@ type Counters struct {
 	StateLeft    atomic.Uint64 // statements that may have left session state on a shared server
 	StateRefused atomic.Uint64 // statements that were refused for it
 
+	TurnedAway atomic.Uint64 // clients for whom there was no file descriptor
+
 	// Cancel requests that were dropped.
 	CancelsWrong   atomic.Uint64 // with a key of no session
 	CancelsForeign atomic.Uint64 // with a key of another pgvip
@@ -150,7 +152,9 @@ func (p *Proxy) Serve(l net.Listener, role route.Role) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.listeners = append(p.listeners, l)
-	p.running.Go(func() { p.acceptLoop(l, role) })
+	a := &acceptor{proxy: p, listener: l, role: role}
+	a.reserve()
+	p.running.Go(a.run)
 }
 
 // node chooses where a client of role goes now; nil when there is nowhere to go.
