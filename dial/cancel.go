@@ -17,23 +17,33 @@ import (
 // before could have the wrong query cancelled.
 //
 // The server never says whether it knew the key. After an error the request may
-// or may not have been carried out.
-func Cancel(ctx context.Context, network, address string, pid uint32, key []byte) error {
-	conn, err := connect(ctx, &Config{Network: network, Address: address})
+// or may not have been carried out. Of cfg the network counts and, for a session
+// that has TLS, TLS: the key must not be seen where the session cannot be.
+func Cancel(ctx context.Context, cfg *Config, pid uint32, key []byte) error {
+	socket, err := connect(ctx, cfg)
 	if err != nil {
-		return explain(ctx, OpCancel, address, err)
+		return explain(ctx, OpCancel, cfg.Address, err)
 	}
-	defer conn.Close()
-	release := interruptible(ctx, conn)
-	err = requestCancel(conn, pid, key)
+	defer socket.Close()
+	release := interruptible(ctx, socket)
+	err = requestCancel(socket, cfg, pid, key)
 	release()
 	if err != nil {
-		return explain(ctx, OpCancel, address, err)
+		return explain(ctx, OpCancel, cfg.Address, err)
 	}
 	return nil
 }
 
-func requestCancel(conn net.Conn, pid uint32, key []byte) error {
+func requestCancel(conn net.Conn, cfg *Config, pid uint32, key []byte) error {
+	if cfg.TLS != nil && cfg.Network != "unix" {
+		secured, err := encrypt(conn, cfg)
+		if err != nil {
+			return err
+		}
+		if secured != nil {
+			conn = secured
+		}
+	}
 	request := wire.Startup{Code: wire.CancelRequestCode, ProcessID: pid, SecretKey: key}
 	if _, err := conn.Write(request.Append(nil)); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/tlsconf"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -42,6 +43,10 @@ type Config struct {
 	// Params are further parameters of the startup packet.
 	Params     []wire.Param
 	Credential auth.Credential
+
+	// TLS says how the connection is encrypted; nil, and over Unix sockets, not at
+	// all.
+	TLS *tlsconf.Connector
 
 	// KeyCache spares repeated SCRAM derivations; nil for none.
 	KeyCache *auth.KeyCache

@@ -2,8 +2,10 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -29,7 +31,9 @@ const maxParameters = 256
 // ERROR it is closed already.
 type Conn struct {
 	address string
-	stream  stream
+	socket  net.Conn
+	tls     *tls.Conn // on socket; nil without
+	stream  stream    // of either
 	closed  bool
 	// status is that of the last ReadyForQuery: 'I', 'T' or 'E'.
 	status byte
@@ -64,9 +68,9 @@ func (c *Conn) Parameter(name string) (value string, ok bool) {
 // connection's: not to be changed.
 func (c *Conn) BackendKey() (pid uint32, key []byte) { return c.processID, c.secretKey }
 
-// Detach hands the socket over: fd is a descriptor of its own, non-blocking and
+// Detach hands the socket over, and TLS with it: fd is a descriptor of its own, non-blocking and
 // closed on exec, which the caller must close; unread is what has arrived beyond
-// the last reply (at most asynchronous messages). The Conn is used up; no
+// the last reply (at most asynchronous messages), as plain text; TLS may hold more. The Conn is used up; no
 // Terminate is sent. On an error the Conn is as before, except that it may have
 // been closed already.
 func (c *Conn) Detach() (fd int, unread []byte, err error) {
@@ -76,7 +80,7 @@ func (c *Conn) Detach() (fd int, unread []byte, err error) {
 	case c.status != 'I':
 		err = fmt.Errorf("transaction is open (status %q)", c.status)
 	default:
-		fd, err = duplicate(c.stream.conn)
+		fd, err = duplicate(c.socket)
 	}
 	if err != nil {
 		return -1, nil, &Error{Op: OpDetach, Address: c.address, Err: err}
@@ -84,7 +88,7 @@ func (c *Conn) Detach() (fd int, unread []byte, err error) {
 	c.closed = true
 	// The duplicate keeps the connection itself open, so this error, if any,
 	// concerns nobody.
-	_ = c.stream.conn.Close()
+	_ = c.socket.Close()
 	return fd, append([]byte(nil), c.stream.unread()...), nil
 }
 
@@ -99,13 +103,16 @@ func (c *Conn) Close() error {
 		// Polite only: a server that cannot be told finds out by the close.
 		_, _ = c.stream.conn.Write(message)
 	}
+	if c.tls != nil {
+		_ = c.tls.CloseWrite()
+	}
 	return c.drop()
 }
 
 // drop closes without a word.
 func (c *Conn) drop() error {
 	c.closed = true
-	return c.stream.conn.Close()
+	return c.socket.Close()
 }
 
 // run carries out one exchange with the server under ctx and a budget of bytes.
@@ -115,7 +122,7 @@ func (c *Conn) run(ctx context.Context, op Op, budget int, exchange func() error
 		return &Error{Op: op, Address: c.address, Err: ErrClosed}
 	}
 	c.stream.budget = budget
-	release := interruptible(ctx, c.stream.conn)
+	release := interruptible(ctx, c.socket)
 	err := exchange()
 	release()
 	if err == nil {

@@ -28,7 +28,7 @@ func (t tape) Close() error                { return nil }
 
 // play logs in at a tape and asks a query.
 func play(r io.Reader) (c *Conn, rows []Row, err error) {
-	c = &Conn{stream: stream{conn: tape{Reader: r}, budget: loginBudget}}
+	c = &Conn{socket: tape{Reader: r}, stream: stream{conn: tape{Reader: r}, budget: loginBudget}}
 	cfg := Config{User: "alice", Credential: auth.Credential{Password: "pencil"}, Rand: zeros{}}
 	if err = c.login(&cfg); err != nil {
 		return c, nil, err

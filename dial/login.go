@@ -26,13 +26,28 @@ const (
 // Conn. The server's own refusal is returned verbatim as a *wire.Error (Raw is
 // set), anything else as an *Error.
 func Login(ctx context.Context, cfg *Config) (*Conn, error) {
+	c, err := loginOnce(ctx, cfg, cfg.encrypted())
+	if cfg.refusedPlain(err) {
+		return loginOnce(ctx, cfg, true)
+	}
+	return c, err
+}
+
+// loginOnce is Login over one connection.
+func loginOnce(ctx context.Context, cfg *Config, encrypted bool) (*Conn, error) {
 	conn, err := connect(ctx, cfg)
 	if err != nil {
 		return nil, explain(ctx, OpConnect, cfg.Address, err)
 	}
-	// TLS would be negotiated here, on conn, before anything else is said.
-	c := &Conn{address: cfg.Address, stream: stream{conn: conn}}
-	err = c.run(ctx, OpLogin, loginBudget, func() error { return c.login(cfg) })
+	c := &Conn{address: cfg.Address, socket: conn, stream: stream{conn: conn}}
+	err = c.run(ctx, OpLogin, loginBudget, func() error {
+		if encrypted {
+			if err := c.secure(cfg); err != nil {
+				return err
+			}
+		}
+		return c.login(cfg)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +77,7 @@ func (c *Conn) login(cfg *Config) error {
 // authenticate answers the server's requests until it lets us in.
 func (c *Conn) authenticate(cfg *Config) error {
 	client := auth.NewClient(auth.ClientConfig{User: cfg.User, Credential: cfg.Credential,
-		Cache: cfg.KeyCache, MinIterations: cfg.MinIterations, Rand: cfg.Rand})
+		Cache: cfg.KeyCache, MinIterations: cfg.MinIterations, Binding: c.binding(), Rand: cfg.Rand})
 	for first := true; ; first = false {
 		typ, body, err := c.stream.next()
 		if first {

@@ -333,7 +333,7 @@ func TestCancelWaitsForServer(t *testing.T) {
 		closing.Store(true)
 		return nil
 	})
-	if err := dial.Cancel(t.Context(), "tcp", address, 7, []byte("four")); err != nil {
+	if err := dial.Cancel(t.Context(), &dial.Config{Network: "tcp", Address: address}, 7, []byte("four")); err != nil {
 		t.Fatal(err)
 	}
 	if !closing.Load() {
@@ -342,12 +342,12 @@ func TestCancelWaitsForServer(t *testing.T) {
 }
 
 func TestCancelErrors(t *testing.T) {
-	if err := dial.Cancel(t.Context(), "tcp", serve(t, say("E")), 7, []byte("four")); !errors.Is(err, dial.ErrProtocol) {
+	if err := dial.Cancel(t.Context(), &dial.Config{Network: "tcp", Address: serve(t, say("E"))}, 7, []byte("four")); !errors.Is(err, dial.ErrProtocol) {
 		t.Errorf("server that answers: %v, want a protocol violation", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := dial.Cancel(ctx, "tcp", serve(t, say()), 7, []byte("four")); !errors.Is(err, context.DeadlineExceeded) {
+	if err := dial.Cancel(ctx, &dial.Config{Network: "tcp", Address: serve(t, say())}, 7, []byte("four")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("silent server: %v, want deadline exceeded", err)
 	}
 }

@@ -147,13 +147,13 @@ func testCancel(t *testing.T, pg *lab.Postgres) {
 	sleeping := fmt.Sprintf("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND pid = %d", pid)
 	for ask(t, watcher, sleeping) == "0" {
 	}
-	if err := dial.Cancel(ctx, "tcp", pg.Addr, pid, []byte("none")); err != nil {
+	if err := dial.Cancel(ctx, &dial.Config{Network: "tcp", Address: pg.Addr}, pid, []byte("none")); err != nil {
 		t.Errorf("Cancel with a wrong key = %v; the server tells nobody", err)
 	}
 	if got := ask(t, watcher, sleeping); got != "1" {
 		t.Errorf("a wrong key has cancelled the query")
 	}
-	if err := dial.Cancel(ctx, "tcp", pg.Addr, pid, key); err != nil {
+	if err := dial.Cancel(ctx, &dial.Config{Network: "tcp", Address: pg.Addr}, pid, key); err != nil {
 		t.Fatal(err)
 	}
 	var e *wire.Error

@@ -31,7 +31,7 @@ func (s *Server) Cancel(done func()) {
 	default:
 		s.cancelling = true
 		s.cancelDone = done
-		s.pool.set.sendCancel(s.pool, s.pid, s.key, s.cancelled)
+		s.pool.set.sendCancel(s, s.cancelled)
 	}
 }
 
@@ -55,15 +55,20 @@ func (s *Server) cancelled(delivered bool) {
 
 // sendCancel delivers a cancel request and then calls done, if there is one, on
 // the pool's loop, saying whether the delivery is certain.
-func (t *Set) sendCancel(p *Pool, pid uint32, key []byte, done func(delivered bool)) {
-	if key == nil {
+func (t *Set) sendCancel(s *Server, done func(delivered bool)) {
+	if s.key == nil {
 		return
+	}
+	p, pid, key := s.pool, s.pid, s.key
+	cfg := &dial.Config{Network: "tcp", Address: p.key.Node.Addr}
+	if s.secure {
+		cfg.TLS = t.settings.Load().TLS
 	}
 	t.counters.Cancels.Add(1)
 	t.background(func(context.Context) {
 		ctx, stop := limited(t.cancels, t.settings.Load().CancelWaitTimeout)
 		defer stop()
-		err := dial.Cancel(ctx, "tcp", p.key.Node.Addr, pid, key)
+		err := dial.Cancel(ctx, cfg, pid, key)
 		if err != nil {
 			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
 		}

@@ -56,6 +56,7 @@ func (p *Pool) adopt(conn *Conn, generation int) {
 		id:       p.set.lastID.Add(1),
 		permit:   conn.permit,
 		stale:    generation != p.generation,
+		secure:   conn.TLS() != nil,
 		created:  p.loop.Now(),
 		reported: append([]wire.Param(nil), conn.Parameters()...),
 		frames:   wire.NewBackendFramer(),
@@ -89,7 +90,7 @@ func (p *Pool) take(s *Server, conn *Conn) error {
 		return err
 	}
 	s.local = localAddr(fd)
-	if err := p.loop.Add(&s.conn, fd, loop.ClassServer, s, unread); err != nil {
+	if err := p.loop.AddTLS(&s.conn, fd, loop.ClassServer, s, conn.TLS(), unread); err != nil {
 		syscall.Close(fd)
 		return err
 	}

@@ -120,7 +120,7 @@ func (s *Server) Discard(why string) {
 	busy := !s.replies.Settled()
 	s.borrower = nil
 	if busy {
-		s.pool.set.sendCancel(s.pool, s.pid, s.key, nil)
+		s.pool.set.sendCancel(s, nil)
 	}
 	s.close(why)
 	s.pool.fill()
@@ -247,7 +247,7 @@ func (p *Pool) Retire(fence bool) {
 			s.terminate("its node is no longer in use")
 		case fence:
 			if s.Outstanding() {
-				p.set.sendCancel(p, s.pid, s.key, nil)
+				p.set.sendCancel(s, nil)
 			}
 			s.loss = LossFenced
 			s.lost("fenced")

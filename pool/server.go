@@ -39,6 +39,7 @@ type Server struct {
 	pool    *Pool
 	pid     uint32
 	key     []byte
+	secure  bool // it has TLS
 	created time.Time
 	permit  permit
 	id      uint64

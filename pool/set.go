@@ -348,6 +348,7 @@ func (t *Set) dial(ctx context.Context, key Key, role route.Role, params []wire.
 		Database:   settings.rules(key).Database,
 		Params:     params,
 		Credential: c,
+		TLS:        settings.TLS,
 		KeyCache:   t.keys,
 		Keepalive:  settings.Keepalive,
 

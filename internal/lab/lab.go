@@ -150,7 +150,7 @@ func (c *Cluster) start(ctx context.Context) error {
 func (c *Cluster) describe() error {
 	c.parameters = baseParameters(c.opt.Parameters)
 	if c.opt.TLS {
-		ca, parameters, err := c.slot.enableTLS()
+		_, ca, parameters, err := c.slot.enableTLS()
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pgvip/pgvip/internal/certs"
 )
 
 const postgresPort = 5432
@@ -31,6 +33,8 @@ type Postgres struct {
 	// CAFile is the certificate authority of a lone server with TLS. Nodes have
 	// theirs in Cluster.
 	CAFile string
+	// Authority is the one in CAFile, which clients' certificates may be from too.
+	Authority *certs.Authority
 
 	slot *slot
 }
@@ -113,11 +117,11 @@ func (pg *Postgres) prepare(ctx context.Context, opt PostgresOptions) error {
 	}
 	parameters := baseParameters(opt.Parameters)
 	if opt.TLS {
-		ca, more, err := pg.slot.enableTLS()
+		authority, ca, more, err := pg.slot.enableTLS()
 		if err != nil {
 			return err
 		}
-		pg.CAFile = ca
+		pg.CAFile, pg.Authority = ca, authority
 		maps.Copy(parameters, more)
 	}
 	parameters["listen_addresses"] = pg.Host

@@ -8,11 +8,11 @@ import (
 )
 
 // enableTLS makes a certificate authority and a certificate for all of the
-// slot's nodes, and returns the authority's file and the server's parameters.
-func (s *slot) enableTLS() (ca string, parameters map[string]string, err error) {
-	authority, err := certs.New("pgvip lab CA")
+// slot's nodes, and returns the authority, its file and the server's parameters.
+func (s *slot) enableTLS() (authority *certs.Authority, ca string, parameters map[string]string, err error) {
+	authority, err = certs.New("pgvip lab CA")
 	if err != nil {
-		return "", nil, err
+		return nil, "", nil, err
 	}
 	hosts := []string{"localhost"}
 	for n := range maxNodes {
@@ -20,7 +20,7 @@ func (s *slot) enableTLS() (ca string, parameters map[string]string, err error) 
 	}
 	server, err := authority.Server("pgvip lab", hosts...)
 	if err != nil {
-		return "", nil, err
+		return nil, "", nil, err
 	}
 	ca = filepath.Join(s.dir, "ca.crt")
 	parameters = map[string]string{
@@ -29,7 +29,7 @@ func (s *slot) enableTLS() (ca string, parameters map[string]string, err error) 
 		"ssl_cert_file": filepath.Join(s.dir, "server.crt"),
 		"ssl_key_file":  filepath.Join(s.dir, "server.key"),
 	}
-	return ca, parameters, errors.Join(
+	return authority, ca, parameters, errors.Join(
 		s.account.write(ca, string(authority.PEM())),
 		s.account.write(parameters["ssl_cert_file"], string(server.Cert)),
 		s.account.write(parameters["ssl_key_file"], string(server.Key)),
