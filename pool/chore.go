@@ -91,7 +91,7 @@ func (s *Server) applySettings() bool {
 // lend hands the server to its borrower.
 func (s *Server) lend() {
 	s.state = lent
-	s.ending = false
+	s.ending, s.discarded = false, time.Time{}
 	s.loans++
 	s.pool.tally.assigned(s.pool.loop.Now().Sub(s.waiter.since))
 	s.forgetWaiter()
@@ -148,7 +148,7 @@ func (s *Server) reset() {
 		s.finishReset()
 		return
 	}
-	s.state = resetting
+	s.state, s.chore = resetting, noChore
 	if s.cancelling {
 		return // cancelled resumes
 	}

@@ -113,19 +113,6 @@ func (s *Server) Release() {
 	}
 }
 
-// Discard ends a server whose client is gone in the middle of something: its
-// query is cancelled, so that it does not run on for nobody, and the connection
-// is closed.
-func (s *Server) Discard(why string) {
-	busy := !s.replies.Settled()
-	s.borrower = nil
-	if busy {
-		s.pool.set.sendCancel(s, nil)
-	}
-	s.close(why)
-	s.pool.fill()
-}
-
 func (p *Pool) takeIdle() *Server {
 	n := len(p.idle)
 	if n == 0 || p.paused {

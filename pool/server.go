@@ -70,6 +70,7 @@ type Server struct {
 	givenKnown bool      // of the parameters that are not reported, given says it all
 	bulk       int       // bytes of the reply that is under way
 	loans      int       // how often it was lent
+	discarded  time.Time // when its client went in the middle of something
 	lastUse    time.Time // when it was last given back
 	stale      bool      // to be closed as soon as it is free
 	meter      meter
@@ -240,6 +241,10 @@ func (s *Server) checkEnd() {
 	case lent:
 		s.borrower.Ready(s)
 	case draining:
+		if !s.discarded.IsZero() {
+			s.giveNothing()
+			return
+		}
 		s.terminate("client left without a Sync")
 		s.pool.fill()
 	}

@@ -11,17 +11,20 @@ import (
 // Zero durations disable what they limit. They are replaced as a whole, by
 // Set.Apply, and never changed.
 type Settings struct {
-	ServerCheckQuery     string             // sent before a server is lent that was idle for ServerCheckDelay
-	ServerCheck          bool               // whether there is a check query; it may be the empty one
-	ServerCheckDelay     time.Duration      // since the last use
-	ServerIdleTimeout    time.Duration      // idle time after which a server is closed
-	ServerConnectTimeout time.Duration      // dial and login together
-	ServerLoginRetry     time.Duration      // pause after a login that failed for lack of a server
-	ServerRoundRobin     bool               // lend the server first that was idle for longest, and not the one used last
-	CancelWaitTimeout    time.Duration      // for a cancel request to reach its server
-	Keepalive            *dial.Keepalive    // of connections to servers; nil means dial's default
-	TLS                  *tlsconf.Connector // of connections to servers; nil means none
-	MinIterations        int                // of SCRAM that a server may ask for; 0 means auth.DefaultMinIterations
+	ServerCheckQuery     string        // sent before a server is lent that was idle for ServerCheckDelay
+	ServerCheck          bool          // whether there is a check query; it may be the empty one
+	ServerCheckDelay     time.Duration // since the last use
+	ServerIdleTimeout    time.Duration // idle time after which a server is closed
+	ServerConnectTimeout time.Duration // dial and login together
+	ServerLoginRetry     time.Duration // pause after a login that failed for lack of a server
+	// ServerResetQueryAlways sends ServerResetQuery after each transaction too,
+	// where a server is shared, even if the client has left nothing.
+	ServerResetQueryAlways bool
+	ServerRoundRobin       bool               // lend the server first that was idle for longest, and not the one used last
+	CancelWaitTimeout      time.Duration      // for a cancel request to reach its server
+	Keepalive              *dial.Keepalive    // of connections to servers; nil means dial's default
+	TLS                    *tlsconf.Connector // of connections to servers; nil means none
+	MinIterations          int                // of SCRAM that a server may ask for; 0 means auth.DefaultMinIterations
 
 	// Rules are those of every pool, unless RulesFor is set.
 	Rules

@@ -162,41 +162,97 @@ func TestLeavingWhileSettling(t *testing.T) {
 	}
 }
 
+// batch runs sql by the extended protocol; more are messages without a body.
+func batch(sql string, more ...byte) []byte {
+	b := pgscript.Message('P', []byte("\x00"+sql+"\x00\x00\x00"))
+	b = append(b, pgscript.Message('B', make([]byte, 8))...)
+	b = append(b, pgscript.Message('E', make([]byte, 5))...)
+	for _, typ := range more {
+		b = append(b, pgscript.Message(typ, nil)...)
+	}
+	return b
+}
+
 // TestVanishing: what a client that is gone has running is cancelled, and its
 // place in the pool is free again.
 func TestVanishing(t *testing.T) {
 	pg := postgres(t, 0)
 	for _, test := range []struct {
-		name string
-		send []byte
-		seen string // in pg_stat_activity
-		how  string
+		name  string
+		send  []byte
+		seen  string // in pg_stat_activity
+		how   string
+		again bool
 	}{
-		{"in a query", pgscript.Query("SELECT pg_sleep(600)"), "SELECT pg_sleep%", "RST"},
-		{"in a query of a transaction", pgscript.Query("BEGIN; SELECT pg_sleep(600)"), "BEGIN; SELECT pg_sleep%", "RST"},
-		{"in COPY FROM STDIN, reset", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST"},
-		{"in COPY FROM STDIN", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "FIN"},
-		{"in half a row of COPY", append(pgscript.Query("COPY things FROM STDIN"), 'd', 0, 1, 0, 0, 'x'), "COPY things%", "FIN"},
-		{"in a result", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "RST"},
-		{"in a result, closed", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "FIN"},
+		{"in a query", pgscript.Query("SELECT pg_sleep(600)"), "SELECT pg_sleep%", "RST", true},
+		{"in a query of a transaction", pgscript.Query("BEGIN; SELECT pg_sleep(600)"), "BEGIN; SELECT pg_sleep%", "RST", true},
+		{"in COPY FROM STDIN, reset", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST", true},
+		{"in COPY FROM STDIN", append(pgscript.Query("COPY things FROM STDIN"), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "FIN", true},
+		{"in half a row of COPY", append(pgscript.Query("COPY things FROM STDIN"), 'd', 0, 1, 0, 0, 'x'), "COPY things%", "FIN", false},
+		{"in a batch without a Sync", batch("INSERT INTO things (note) VALUES ('x') RETURNING pg_sleep(0.1)", 'H'), "INSERT INTO things%", "RST", true},
+		{"in a query of a batch without a Sync", batch("SELECT pg_sleep(600)"), "SELECT pg_sleep%", "RST", true},
+		{"in COPY FROM STDIN of a batch", append(batch("COPY things FROM STDIN", 'S'), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST", false},
+		{"in COPY FROM STDIN of a batch without a Sync", batch("COPY things FROM STDIN", 'H'), "COPY things%", "FIN", true},
+		{"in the first of two queries", append(pgscript.Query("SELECT pg_sleep(600), 1"), pgscript.Query("SELECT pg_sleep(600), 2")...), "SELECT pg_sleep(600), 1", "RST", true},
+		{"in a query in front of a COPY", append(pgscript.Query("SELECT pg_sleep(600)"), pgscript.Query("COPY things FROM STDIN")...), "SELECT pg_sleep%", "RST", true},
+		{"in a result", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "RST", true},
+		{"in a result, closed", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "FIN", true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := newSite(t, plan{})
-			c := login(t, s.primary)
-			c.exec("SELECT 1")
-			c.send(test.send)
-			busy := func() bool {
-				return pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '"+test.seen+"'") == "1"
-			}
-			eventually(t, "it runs", busy)
-			departures[test.how](c)
-			eventually(t, "it is cancelled", func() bool { return !busy() })
-			login(t, s.primary).exec("SELECT 1")
-			if got := pg.ask(t, "SELECT count(*) FROM things WHERE note = 'x'"); got != "0" {
-				t.Errorf("%s rows of a COPY that was not ended", got)
-			}
-		})
+		for name, mode := range modes {
+			t.Run(test.name+", "+name, func(t *testing.T) {
+				s := newSite(t, plan{pool: mode})
+				c := login(t, s.primary)
+				backend := c.value("SELECT pg_backend_pid()")
+				c.send(test.send)
+				busy := func() bool {
+					return pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '"+test.seen+"'") == "1"
+				}
+				eventually(t, "it runs", busy)
+				departures[test.how](c)
+				eventually(t, "it is cancelled", func() bool { return !busy() })
+				// The server is used again, unless it waits for half a message.
+				next := login(t, s.primary)
+				if again := next.value("SELECT pg_backend_pid()") == backend; again != test.again {
+					t.Errorf("same server: %v, want %v", again, test.again)
+				}
+				if r := next.query("SELECT 1"); r.ready != 'I' {
+					t.Errorf("the next client is in a transaction: %q", r.ready)
+				}
+				if got := pg.ask(t, "SELECT count(*) FROM things WHERE note = 'x'"); got != "0" {
+					t.Errorf("%s rows of a COPY that was not ended", got)
+				}
+			})
+		}
 	}
+}
+
+// TestVanishingBehindParameters: a client may go while its parameters are being
+// set in front of its query; they are not the next one's.
+func TestVanishingBehindParameters(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{pool: transactions})
+	other := login(t, s.primary)
+	zone := other.value("SHOW TimeZone")
+	for range 20 {
+		c := login(t, s.primary, "TimeZone", "Asia/Tokyo", "work_mem", "123kB")
+		c.exec("SELECT 1")
+		other.exec("SELECT 1")
+		c.send(pgscript.Query("SELECT pg_sleep(600)"))
+		c.reset()
+		if got := other.value("SHOW TimeZone"); got != zone {
+			t.Fatalf("TimeZone is %s, want %s", got, zone)
+		}
+		if got := other.value("SHOW work_mem"); got == "123kB" {
+			t.Fatal("work_mem is that of the client before")
+		}
+	}
+	pg.sleeping(t, 0)
+}
+
+// modes are the pool modes.
+var modes = map[string]func(*pool.Settings){
+	"session":     func(set *pool.Settings) { set.Mode = pool.SessionMode },
+	"transaction": transactions,
 }
 
 // TestNewsThatTakesItselfBack: a waiting client that is sent away to choose again

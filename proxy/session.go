@@ -326,7 +326,7 @@ func (s *session) end(why cause, err *wire.Error) {
 		if server.Settled() {
 			server.Release()
 		} else {
-			server.Discard(string(why))
+			server.Discard(string(why), s.frames.Between())
 		}
 	}
 	if s.private != nil {

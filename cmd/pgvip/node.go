@@ -231,10 +231,12 @@ func poolSettings(in *inputs) pool.Settings {
 		ServerConnectTimeout: c.ServerConnectTimeout,
 		ServerLoginRetry:     c.ServerLoginRetry,
 		ServerRoundRobin:     c.ServerRoundRobin,
-		CancelWaitTimeout:    c.CancelWaitTimeout,
-		Keepalive:            serverKeepalive(c),
-		MinIterations:        c.ServerSCRAMMinIterations,
-		RulesFor:             func(database, user string) pool.Rules { return poolRules(c.Rules(database, user), c) },
+
+		ServerResetQueryAlways: c.ServerResetQueryAlways,
+		CancelWaitTimeout:      c.CancelWaitTimeout,
+		Keepalive:              serverKeepalive(c),
+		MinIterations:          c.ServerSCRAMMinIterations,
+		RulesFor:               func(database, user string) pool.Rules { return poolRules(c.Rules(database, user), c) },
 	}
 }
 
