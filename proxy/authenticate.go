@@ -1,31 +1,132 @@
 package proxy
 
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/wire"
+)
+
 // authenticate runs the exchange that auth_type asks for, AuthenticationOk
 // included: like PostgreSQL, pgvip looks at the database only afterwards.
-func (a *attempt) authenticate(ask *request) error {
+func (a *attempt) authenticate(ctx context.Context, ask *request) error {
 	settings := a.proxy.settings.Load()
-	secret, found := settings.Users.Lookup(ask.user)
-	l := a.proxy.auth.Begin(settings.AuthMethod, ask.user, secret, found)
-	if a.tlsState != nil {
-		l.Bind(a.tlsState.binding)
+	method, idents, err := a.method(settings, ask)
+	if err != nil {
+		return err
 	}
+	if settings.ServerUser != nil {
+		ask.serverUser = settings.ServerUser(ask.database)
+	}
+	secret, found, err := a.secret(ctx, settings, method, ask)
+	if err != nil {
+		return err
+	}
+	l := a.proxy.auth.Load().Begin(method, ask.user, secret, found)
+	l.Identify(a.systemUser(method), idents)
+	return a.converse(l, ask)
+}
+
+// method finds out how the client has to prove itself.
+func (a *attempt) method(settings *Settings, ask *request) (auth.Method, *auth.IdentMap, error) {
+	if settings.HBA == nil {
+		return settings.AuthMethod, nil, nil
+	}
+	c := a.connection(ask)
+	rule, ok := settings.HBA.Match(c)
+	switch {
+	case !ok:
+		return 0, nil, c.NoEntry()
+	case rule.Method == auth.Reject:
+		return 0, nil, c.Rejected()
+	}
+	return rule.Method, rule.Map, nil
+}
+
+// connection is what the rules of the hba file look at. Whether it is local is
+// the socket's to say: a load balancer may name an address of any kind.
+func (a *attempt) connection(ask *request) auth.Connection {
+	c := auth.Connection{Database: ask.database, User: ask.user, Encrypted: a.encrypted()}
+	if v, _ := a.startup.Get("replication"); isTrue(v) && !strings.EqualFold(v, "database") {
+		c.Replication = true
+	}
+	if _, local := a.conn.(*net.UnixConn); local {
+		return c
+	}
+	c.Address = netip.IPv6Unspecified()
+	for _, addr := range []net.Addr{a.client, a.conn.RemoteAddr()} {
+		if tcp, ok := addr.(*net.TCPAddr); ok {
+			c.Address = tcp.AddrPort().Addr()
+			break
+		}
+	}
+	return c
+}
+
+// secret finds what is stored for the user, and whether there is such a user.
+func (a *attempt) secret(_ context.Context, settings *Settings, _ auth.Method, ask *request) (auth.Secret, bool, error) {
+	secret, found := settings.Users.Lookup(ask.user)
+	return secret, found, nil
+}
+
+// systemUser is who the connection itself says the client is; "" when it does
+// not.
+func (a *attempt) systemUser(method auth.Method) string {
+	switch method {
+	case auth.Cert:
+		return a.certificateName()
+	case auth.Peer:
+		return peerName(a.conn)
+	}
+	return ""
+}
+
+// converse exchanges messages until the client is in or an error is due. A proof
+// takes time to check, so that only one is checked at a time.
+func (a *attempt) converse(l *auth.Login, ask *request) error {
+	p := a.proxy
+	p.compute <- struct{}{}
 	send, done, failed := l.Start()
+	<-p.compute
 	for failed == nil {
 		if _, err := a.conn.Write(send); err != nil {
 			return errQuiet
 		}
 		if done {
-			a.proxy.pools.SetCredential(ask.user, l.Credential())
+			if ask.serverUser == "" {
+				p.pools.SetCredential(ask.user, l.Credential())
+			}
 			return nil
 		}
 		body, err := readPassword(&a.reader, l.MaxMessage())
 		if err != nil {
 			return err
 		}
-		a.proxy.compute <- struct{}{}
+		p.compute <- struct{}{}
 		send, done, failed = l.Step(body)
-		<-a.proxy.compute
+		<-p.compute
 	}
 	a.reason = l.Reason()
 	return failed
+}
+
+// authServer makes what logs clients in. Made-up salts stay the same from one
+// set of settings to the next.
+func (p *Proxy) authServer(s *Settings) *auth.Server {
+	secret := s.MockSecret
+	if len(secret) == 0 {
+		secret = p.mockSecret
+	}
+	return auth.NewServer(auth.ServerConfig{MockSecret: secret, Iterations: s.SCRAMIterations, Cache: p.keys})
+}
+
+// checkPlaces: a session's servers log in as this user.
+func (r *request) poolUser() string {
+	if r.serverUser != "" {
+		return r.serverUser
+	}
+	return r.user
 }
