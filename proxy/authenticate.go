@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/pgvip/pgvip/auth"
-	"github.com/pgvip/pgvip/wire"
 )
 
 // authenticate runs the exchange that auth_type asks for, AuthenticationOk
@@ -19,7 +18,7 @@ func (a *attempt) authenticate(ctx context.Context, ask *request) error {
 		return err
 	}
 	if settings.ServerUser != nil {
-		ask.serverUser = settings.ServerUser(ask.database)
+		ask.forced = settings.ServerUser(ask.database)
 	}
 	secret, found, err := a.secret(ctx, settings, method, ask)
 	if err != nil {
@@ -72,6 +71,13 @@ func (a *attempt) secret(_ context.Context, settings *Settings, _ auth.Method, a
 	return secret, found, nil
 }
 
+// encrypted reports whether the client has come by TLS.
+func (a *attempt) encrypted() bool { return false }
+
+// certificateName is the name in the client's certificate, if there is one that
+// was verified.
+func (a *attempt) certificateName() string { return "" }
+
 // systemUser is who the connection itself says the client is; "" when it does
 // not.
 func (a *attempt) systemUser(method auth.Method) string {
@@ -96,7 +102,7 @@ func (a *attempt) converse(l *auth.Login, ask *request) error {
 			return errQuiet
 		}
 		if done {
-			if ask.serverUser == "" {
+			if ask.forced == "" {
 				p.pools.SetCredential(ask.user, l.Credential())
 			}
 			return nil
@@ -118,15 +124,7 @@ func (a *attempt) converse(l *auth.Login, ask *request) error {
 func (p *Proxy) authServer(s *Settings) *auth.Server {
 	secret := s.MockSecret
 	if len(secret) == 0 {
-		secret = p.mockSecret
+		secret = p.mockSecret[:]
 	}
 	return auth.NewServer(auth.ServerConfig{MockSecret: secret, Iterations: s.SCRAMIterations, Cache: p.keys})
-}
-
-// checkPlaces: a session's servers log in as this user.
-func (r *request) poolUser() string {
-	if r.serverUser != "" {
-		return r.serverUser
-	}
-	return r.user
 }

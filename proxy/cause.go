@@ -48,7 +48,7 @@ func (s *session) logEnd(why cause, was phase, err *wire.Error) {
 		return
 	}
 	fields := []zap.Field{
-		zap.Uint32("session", s.id), zap.String("db", s.who.database), zap.String("user", s.who.user),
+		zap.Uint32("session", s.id), zap.String("db", s.who.database), zap.String("user", s.user),
 		zap.Stringer("role", s.role), zap.String("cause", string(why)), zap.Stringer("phase", was),
 		zap.Duration("took", time.Since(s.started).Round(time.Millisecond)),
 	}

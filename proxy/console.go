@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"slices"
 	"time"
@@ -41,7 +42,7 @@ type Operator struct {
 func (c *Console) has(database string) bool { return slices.Contains(c.Databases, database) }
 
 // operate lets an operator in, or says why not.
-func (a *attempt) operate() error {
+func (a *attempt) operate(ctx context.Context) error {
 	p, s := a.proxy, a.startup
 	ask := &request{database: s.Database()}
 	ask.user, _ = s.Get("user")
@@ -50,7 +51,7 @@ func (a *attempt) operate() error {
 	}
 	o := Operator{User: ask.user, ID: p.sessions.free(p.settings.Load().PeerID), Key: newSecret(s.Version())}
 	o.AppName, _ = s.Get("application_name")
-	if err := a.admit(ask, &o); err != nil {
+	if err := a.admit(ctx, ask, &o); err != nil {
 		return err
 	}
 	a.free()
@@ -66,7 +67,7 @@ func (a *attempt) operate() error {
 // admit finds out whether somebody may come in, and what for. AuthenticationOk is
 // sent when the password was right, before it is known whether that is enough: as
 // PgBouncer does, and PostgreSQL with databases.
-func (a *attempt) admit(ask *request, o *Operator) error {
+func (a *attempt) admit(ctx context.Context, ask *request, o *Operator) error {
 	settings := a.proxy.settings.Load()
 	if ask.user == ownUser && ofOwnUser(a.conn) {
 		o.Admin = true
@@ -75,7 +76,7 @@ func (a *attempt) admit(ask *request, o *Operator) error {
 		}
 		return nil
 	}
-	if err := a.authenticate(ask); err != nil {
+	if err := a.authenticate(ctx, ask); err != nil {
 		return err
 	}
 	o.Admin = slices.Contains(settings.AdminUsers, ask.user)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"container/list"
-	"net"
 	"sync"
 	"time"
 )
@@ -28,8 +27,8 @@ type crowd struct {
 
 // arrival is one client that is not known yet.
 type arrival struct {
-	conn net.Conn
-	at   time.Time
+	end func() // its login
+	at  time.Time
 }
 
 // place waits for a place for one more client, and makes one if it has to. It
@@ -57,12 +56,12 @@ func (c *crowd) place(done <-chan struct{}) bool {
 // giveBack returns a place that nobody has taken.
 func (c *crowd) giveBack() { <-c.tokens }
 
-// enter takes the place for conn. The returned function leaves it; more calls of
-// it do nothing.
-func (c *crowd) enter(conn net.Conn) (leave func()) {
+// enter takes the place for a login that end would end. The returned function
+// leaves it; more calls of it do nothing.
+func (c *crowd) enter(end func()) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.order.PushBack(arrival{conn, time.Now()})
+	e := c.order.PushBack(arrival{end, time.Now()})
 	return sync.OnceFunc(func() {
 		c.mu.Lock()
 		c.order.Remove(e)
@@ -71,12 +70,12 @@ func (c *crowd) enter(conn net.Conn) (leave func()) {
 	})
 }
 
-// evict closes the connection of the client that has been here for longest, if
-// that is too long. Its login ends by that, and frees the place.
+// evict ends the login of the client that has been here for longest, if that is
+// too long. That frees the place.
 func (c *crowd) evict(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := c.order.Front(); e != nil && now.Sub(e.Value.(arrival).at) > patientFor {
-		e.Value.(arrival).conn.Close()
+		e.Value.(arrival).end()
 	}
 }

@@ -19,7 +19,7 @@ func TestSilentCrowdKeepsNobodyOut(t *testing.T) {
 		}
 		near, far := net.Pipe()
 		defer far.Close()
-		leave := c.enter(near)
+		leave := c.enter(func() { near.Close() })
 		go func() { // a login that waits for its client
 			near.Read(make([]byte, 1))
 			gone <- i

@@ -121,6 +121,6 @@ func (a *attempt) leave() {
 
 // uncount ends the count of a session.
 func (s *session) uncount() {
-	s.proxy.count.leave(s.place, s.who.database, s.who.user)
+	s.proxy.count.leave(s.place, s.who.database, s.user)
 	s.proxy.clients.Add(-1)
 }

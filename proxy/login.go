@@ -19,14 +19,15 @@ import (
 // login takes one client from accept to its session. It owns conn, and the slot
 // that acceptLoop took for it.
 func (p *Proxy) login(conn net.Conn, role route.Role) {
-	free := p.unknown.enter(conn)
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	free := p.unknown.enter(func() { conn.Close(); cancel() })
 	defer free()
 	p.clients.Add(1)
-	ctx := p.ctx
 	if d := p.settings.Load().ClientLoginTimeout; d > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, d)
+		defer stop()
 		conn.SetDeadline(time.Now().Add(d))
 	}
 	a := &attempt{proxy: p, socket: conn, conn: conn, role: role, free: free, reader: reader{conn: conn}}
@@ -75,7 +76,7 @@ func (a *attempt) run(ctx context.Context) error {
 		return err
 	}
 	if a.proxy.console.has(a.startup.Database()) {
-		return a.operate()
+		return a.operate(ctx)
 	}
 	if err := a.enter(); err != nil {
 		return err
@@ -90,7 +91,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.negotiate(); err != nil {
 		return err
 	}
-	if err := a.authenticate(ask); err != nil {
+	if err := a.authenticate(ctx, ask); err != nil {
 		return err
 	}
 	if err := a.know(ask); err != nil {
@@ -101,7 +102,7 @@ func (a *attempt) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.begin(set, &session{proxy: a.proxy, who: who, role: a.role, profile: pool.Profile{Origin: set.origin, AppName: a.appName(ask)}})
+	return a.begin(set, &session{proxy: a.proxy, who: who, user: ask.user, role: a.role, profile: pool.Profile{Origin: set.origin, AppName: a.appName(ask)}})
 }
 
 // appName is what the client's application_name becomes on its server.

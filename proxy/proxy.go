@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,10 @@ const maxLogins = 1024
 // up while all of them compute waits for 10 ms: so only one may. A proof against
 // a verifier takes some ten microseconds.
 const maxProofs = 1
+
+// keptKeys bounds the SCRAM keys kept of plain passwords, which cost a millisecond
+// each to make.
+const keptKeys = 16384
 
 // Counters count for the whole process.
 type Counters struct {
@@ -55,15 +60,17 @@ type Options struct {
 // Proxy serves clients on any number of listeners.
 type Proxy struct {
 	// Immutable after New and UsePools.
-	loops   []*loop.Loop
-	shards  map[*loop.Loop]*shard
-	pools   *pool.Set
-	auth    *auth.Server
-	log     *zap.Logger
-	console Console
+	loops      []*loop.Loop
+	shards     map[*loop.Loop]*shard
+	pools      *pool.Set
+	keys       *auth.KeyCache
+	log        *zap.Logger
+	console    Console
+	mockSecret [32]byte // for settings that have none
 
 	// Atomic.
 	settings atomic.Pointer[Settings]
+	auth     atomic.Pointer[auth.Server]
 	table    atomic.Pointer[route.Table]
 	turn     atomic.Uint64 // of the round robin over the replicas
 	clients  atomic.Int64  // logged in or logging in
@@ -93,7 +100,7 @@ func New(o Options) *Proxy {
 	p := &Proxy{
 		loops:   o.Loops,
 		shards:  make(map[*loop.Loop]*shard),
-		auth:    auth.NewServer(auth.ServerConfig{}),
+		keys:    auth.NewKeyCache(keptKeys),
 		log:     o.Log,
 		console: o.Console,
 		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
@@ -102,7 +109,8 @@ func New(o Options) *Proxy {
 		stop:    stop,
 		changed: make(chan struct{}),
 	}
-	p.settings.Store(&o.Settings)
+	rand.Read(p.mockSecret[:])
+	p.Apply(o.Settings)
 	p.count.databases, p.count.users = make(map[string]int), make(map[string]int)
 	p.sessions.byID = make(map[uint32]*session)
 	p.welcomes.known = make(map[string]*identity)
@@ -117,7 +125,10 @@ func New(o Options) *Proxy {
 func (p *Proxy) UsePools(pools *pool.Set) { p.pools = pools }
 
 // Apply makes new settings count, for clients that are there as well.
-func (p *Proxy) Apply(settings Settings) { p.settings.Store(&settings) }
+func (p *Proxy) Apply(settings Settings) {
+	p.settings.Store(&settings)
+	p.auth.Store(p.authServer(&settings))
+}
 
 // Counters gives the counters, which may be read at any time.
 func (p *Proxy) Counters() *Counters { return &p.counters }

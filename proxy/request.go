@@ -11,6 +11,7 @@ import (
 type request struct {
 	user     string
 	database string
+	forced   string       // whom the database's servers log in as for everybody; empty for user
 	appName  string       // application_name, kept apart because nearly every client has its own
 	settings []wire.Param // run-time parameters to set on its server, in the order of PostgreSQL
 	// backend holds the parameters for a server made for this client alone,
@@ -68,6 +69,14 @@ func readRequest(s *wire.Startup) (*request, error) {
 		r.backend = backendParams(s)
 	}
 	return r, nil
+}
+
+// serverUser is whom the client's servers log in as.
+func (r *request) serverUser() string {
+	if r.forced != "" {
+		return r.forced
+	}
+	return r.user
 }
 
 // set notes one run-time parameter and reports whether only a starting server
@@ -130,7 +139,7 @@ func (r *request) key() string {
 		k.WriteByte(0)
 	}
 	write(r.database)
-	write(r.user)
+	write(r.serverUser())
 	for _, p := range r.settings {
 		write(p.Name)
 		write(p.Value)

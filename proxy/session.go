@@ -35,6 +35,7 @@ type session struct {
 	id     uint32
 	secret []byte // of its BackendKeyData
 	role   route.Role
+	user   string // as whom the client has logged in
 	place  place
 
 	// Atomic: where it is, for those who come from elsewhere.

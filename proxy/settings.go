@@ -13,11 +13,20 @@ import (
 // never changed.
 type Settings struct {
 	AuthMethod             auth.Method
+	HBA                    *auth.HBA      // chooses a method for each client instead; may be nil
 	Users                  *auth.UserList // never nil
+	SCRAMIterations        int            // where no verifier says how many; 0 means auth.DefaultIterations
 	MaxClientConn          int
 	ClientLoginTimeout     time.Duration
 	FailoverWaitTimeout    time.Duration // for a node to go to
 	ApplicationNameAddHost bool
+
+	// MockSecret makes the salts of users who do not exist. Nodes that share it
+	// answer alike; without one it is random for each process.
+	MockSecret []byte
+	// ServerUser gives whom the servers of a database log in as for every client;
+	// empty for the client's user. May be nil.
+	ServerUser func(database string) string
 
 	// PeerID tells the cancel keys of this pgvip from those of the others: 0 to 255.
 	PeerID int

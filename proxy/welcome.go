@@ -20,11 +20,11 @@ const (
 	maxIdentities = 4096
 )
 
-// identity is what all clients share that ask for the same database, user and
-// parameters. Sessions point to it, so that an idle client costs little.
+// identity is what all clients share that ask for the same database, server user
+// and parameters. Sessions point to it, so that an idle client costs little.
 type identity struct {
 	database string
-	user     string
+	user     string // whom servers log in as
 	settings []wire.Param
 	backend  []wire.Param // see request.backend
 
@@ -69,7 +69,7 @@ func (w *welcomes) identity(r *request) *identity {
 			}
 			delete(w.known, victim) // sessions that have it keep it
 		}
-		who = &identity{database: r.database, user: r.user, settings: r.settings, backend: r.backend}
+		who = &identity{database: r.database, user: r.serverUser(), settings: r.settings, backend: r.backend}
 		w.known[key] = who
 	}
 	return who
