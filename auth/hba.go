@@ -182,7 +182,7 @@ func (p *hbaParser) include(set *nameSet, path string, databases bool, depth int
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return nil
 }

@@ -314,7 +314,11 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 
 // connect logs in with a permit, which is given back after a failure.
 func (t *Set) connect(ctx context.Context, p *Pool, params []wire.Param) (*Conn, error) {
-	conn, err := t.dial(ctx, p.key, p.role, params, t.credential(p.key.User))
+	c := t.settings.Load().rules(p.key).Credential
+	if !c.Opens() {
+		c = t.credential(p.key.User)
+	}
+	conn, err := t.dial(ctx, p.key, p.role, params, c)
 	if err != nil {
 		p.hold().giveBack()
 		return nil, err

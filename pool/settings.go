@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/tlsconf"
 )
@@ -35,13 +36,14 @@ type Settings struct {
 
 // Rules are the settings that a database or a user may have of its own.
 type Rules struct {
-	Database         string        // on the server; empty for the client's name
-	Mode             Mode          // when a server is taken back
-	SessionState     StatePolicy   // in TransactionMode and StatementMode
-	PoolSize         int           // servers a pool may have; 0 is unlimited
-	ServerResetQuery string        // sent when a session ends; empty for none
-	ServerLifetime   time.Duration // age from which a server is not lent again; 0 lends it once
-	QueryWaitTimeout time.Duration // in the queue of a pool
+	Database         string          // on the server; empty for the client's name
+	Credential       auth.Credential // to log in with; one that opens nothing leaves it to what clients have brought
+	Mode             Mode            // when a server is taken back
+	SessionState     StatePolicy     // in TransactionMode and StatementMode
+	PoolSize         int             // servers a pool may have; 0 is unlimited
+	ServerResetQuery string          // sent when a session ends; empty for none
+	ServerLifetime   time.Duration   // age from which a server is not lent again; 0 lends it once
+	QueryWaitTimeout time.Duration   // in the queue of a pool
 
 	MinPoolSize        int           // servers that a pool keeps while it has clients
 	ReservePoolSize    int           // more servers, for a client that has waited for ReservePoolTimeout

@@ -26,6 +26,9 @@ func (a *attempt) authenticate(ctx context.Context, ask *request) error {
 	}
 	l := a.proxy.auth.Load().Begin(method, ask.user, secret, found)
 	l.Identify(a.systemUser(method), idents)
+	if a.tlsState != nil {
+		l.Bind(a.tlsState.binding)
+	}
 	return a.converse(l, ask)
 }
 
@@ -48,15 +51,15 @@ func (a *attempt) method(settings *Settings, ask *request) (auth.Method, *auth.I
 // connection is what the rules of the hba file look at. Whether it is local is
 // the socket's to say: a load balancer may name an address of any kind.
 func (a *attempt) connection(ask *request) auth.Connection {
-	c := auth.Connection{Database: ask.database, User: ask.user, Encrypted: a.encrypted()}
+	c := auth.Connection{Database: ask.database, User: ask.user, Encrypted: a.tlsState != nil}
 	if v, _ := a.startup.Get("replication"); isTrue(v) && !strings.EqualFold(v, "database") {
 		c.Replication = true
 	}
-	if _, local := a.conn.(*net.UnixConn); local {
+	if _, local := a.socket.(*net.UnixConn); local {
 		return c
 	}
-	c.Address = netip.IPv6Unspecified()
-	for _, addr := range []net.Addr{a.client, a.conn.RemoteAddr()} {
+	c.Address = netip.IPv6Unspecified() // valid, so that no local line is meant
+	for _, addr := range []net.Addr{a.client, a.socket.RemoteAddr()} {
 		if tcp, ok := addr.(*net.TCPAddr); ok {
 			c.Address = tcp.AddrPort().Addr()
 			break
@@ -71,21 +74,16 @@ func (a *attempt) secret(_ context.Context, settings *Settings, _ auth.Method, a
 	return secret, found, nil
 }
 
-// encrypted reports whether the client has come by TLS.
-func (a *attempt) encrypted() bool { return false }
-
-// certificateName is the name in the client's certificate, if there is one that
-// was verified.
-func (a *attempt) certificateName() string { return "" }
-
 // systemUser is who the connection itself says the client is; "" when it does
 // not.
 func (a *attempt) systemUser(method auth.Method) string {
 	switch method {
 	case auth.Cert:
-		return a.certificateName()
+		if a.tlsState != nil && a.tlsState.certificate != nil {
+			return a.tlsState.certificate.Subject.CommonName
+		}
 	case auth.Peer:
-		return peerName(a.conn)
+		return peerName(a.socket)
 	}
 	return ""
 }

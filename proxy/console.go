@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -79,7 +80,8 @@ func (a *attempt) admit(ctx context.Context, ask *request, o *Operator) error {
 	if err := a.authenticate(ctx, ask); err != nil {
 		return err
 	}
-	o.Admin = slices.Contains(settings.AdminUsers, ask.user)
+	// As with PgBouncer, where names mean nothing everybody is an administrator.
+	o.Admin = settings.AuthMethod == auth.Any || slices.Contains(settings.AdminUsers, ask.user)
 	if !o.Admin && !slices.Contains(settings.StatsUsers, ask.user) {
 		return wire.Fatal(wire.CodeInvalidAuthorization, "not allowed", "The user must be one of admin_users or stats_users of pgvip.")
 	}

@@ -14,6 +14,7 @@ import (
 type inputs struct {
 	config    *config.Config
 	users     *auth.UserList
+	hba       *auth.HBA // nil unless auth_type is hba
 	clientTLS *tlsconf.Acceptor
 }
 
@@ -30,10 +31,11 @@ func readInputs(path string) (*inputs, error) {
 // each with its key or its file.
 func readNamed(c *config.Config) (*inputs, error) {
 	in := &inputs{config: c}
-	var errs [2]error
+	var errs [3]error
 	in.users, errs[0] = readUserList(c)
 	in.clientTLS, errs[1] = tlsconf.Accepting(tlsOptions(&c.ClientTLS))
 	errs[1] = ofKey("client_tls_sslmode", errs[1])
+	in.hba, errs[2] = readHBA(c)
 	return in, errors.Join(errs[:]...)
 }
 

@@ -64,9 +64,6 @@ func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) 
 
 func (n *node) build(in *inputs) error {
 	c, log := in.config, n.log
-	if authMethod(c.AuthType) == 0 {
-		return fmt.Errorf("auth_type %s is not built yet", c.AuthType)
-	}
 	if err := n.listen(c); err != nil {
 		return err
 	}
@@ -190,7 +187,11 @@ func proxySettings(in *inputs) proxy.Settings {
 	c := in.config
 	return proxy.Settings{
 		AuthMethod:             authMethod(c.AuthType),
+		HBA:                    in.hba,
 		Users:                  in.users,
+		SCRAMIterations:        c.SCRAMIterations,
+		MockSecret:             []byte(c.MockAuthenticationNonce.Reveal()),
+		ServerUser:             func(db string) string { return c.Database(db).User },
 		MaxClientConn:          c.MaxClientConn,
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
@@ -213,11 +214,12 @@ func proxyRules(r config.Rules) proxy.Rules {
 	}
 }
 
-// authMethod is 0, which is no method, for what nobody has built yet.
+// authMethod is 0, which is no method, for hba: its file has the methods.
 func authMethod(t config.AuthType) auth.Method {
 	return map[config.AuthType]auth.Method{
 		config.AuthTrust: auth.Trust, config.AuthPlain: auth.Password,
 		config.AuthMD5: auth.MD5, config.AuthSCRAM: auth.SCRAM,
+		config.AuthAny: auth.Any, config.AuthCert: auth.Cert, config.AuthPeer: auth.Peer,
 	}[t]
 }
 
@@ -236,7 +238,11 @@ func poolSettings(in *inputs) pool.Settings {
 		CancelWaitTimeout:      c.CancelWaitTimeout,
 		Keepalive:              serverKeepalive(c),
 		MinIterations:          c.ServerSCRAMMinIterations,
-		RulesFor:               func(database, user string) pool.Rules { return poolRules(c.Rules(database, user), c) },
+		RulesFor: func(database, user string) pool.Rules {
+			r := poolRules(c.Rules(database, user), c)
+			r.Credential = serverCredential(in, c.Database(database), user)
+			return r
+		},
 	}
 }
 

@@ -27,6 +27,46 @@ func readUserList(c *config.Config) (*auth.UserList, error) {
 	return users, nil
 }
 
+// readHBA reads auth_hba_file and the maps in auth_ident_file, which only
+// auth_type hba looks at.
+func readHBA(c *config.Config) (*auth.HBA, error) {
+	if c.AuthType != config.AuthHBA {
+		return nil, nil
+	}
+	var maps *auth.IdentMaps
+	if c.AuthIdentFile != "" {
+		data, err := os.ReadFile(c.AuthIdentFile)
+		if err != nil {
+			return nil, fmt.Errorf("auth_ident_file: %w", err)
+		}
+		if maps, err = auth.ParseIdent(data); err != nil {
+			return nil, listFaults(c.AuthIdentFile, err)
+		}
+	}
+	data, err := os.ReadFile(c.AuthHBAFile)
+	if err != nil {
+		return nil, fmt.Errorf("auth_hba_file: %w", err)
+	}
+	hba, err := auth.ParseHBA(c.AuthHBAFile, data, maps, os.ReadFile)
+	if err != nil {
+		return nil, listFaults(c.AuthHBAFile, err)
+	}
+	return hba, nil
+}
+
+// serverCredential is what the servers of a database with a user of its own log
+// in with: the password beside the user, or else what the user list has.
+func serverCredential(in *inputs, d config.Database, user string) auth.Credential {
+	if d.User == "" || d.User != user {
+		return auth.Credential{} // what clients have brought
+	}
+	if d.Password.IsSet() {
+		return auth.Credential{Password: d.Password.Reveal()}
+	}
+	secret, _ := in.users.Lookup(user)
+	return secret.Credential()
+}
+
 // listFaults makes a fault of each error that the list's parser has joined.
 func listFaults(file string, err error) config.Faults {
 	errs := []error{err}
