@@ -140,7 +140,7 @@ func (s *session) Reply(server *pool.Server, b []byte) {
 // Ready implements pool.Borrower.
 func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
-	over := s.shares && !s.leaving && !s.goodbye && s.frames.Between() && server.Done()
+	over := s.shares && !s.leaving && !s.goodbye && s.fault == nil && s.frames.Between() && server.Done()
 	if s.waiting && over {
 		s.waiting, s.resetting = false, false // the next request takes its turn
 	} else if s.waiting && s.goOn() {
@@ -150,6 +150,8 @@ func (s *session) Ready(server *pool.Server) {
 	switch {
 	case s.goodbye && !server.Settled():
 		server.Terminate() // it waits for the data of a COPY
+	case s.fault != nil:
+		s.end(causeProtocol, s.fault)
 	case s.leaving, s.goodbye:
 		s.end(causeClient, nil)
 	case s.proxy.draining.Load() && server.Status() == 'I':

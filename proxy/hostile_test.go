@@ -159,6 +159,11 @@ func TestHostileClient(t *testing.T) {
 				} else {
 					c.send(test.bytes)
 				}
+				if phase == "behind a query" {
+					if r := c.answer(); r.types != "TDCZ" {
+						t.Errorf("the query was answered by %q", r.types)
+					}
+				}
 				if got := c.fatal(); got != "08P01" {
 					t.Errorf("SQLSTATE %s, want 08P01", got)
 				}

@@ -52,16 +52,17 @@ type session struct {
 	started   time.Time
 	frames    wire.Framer
 	phase     phase
-	inData    bool       // the loop's Data is running: bytes are not in conn yet
-	clogged   bool       // the client has not taken all of its replies yet
-	goodbye   bool       // the client has said Terminate
-	shares    bool       // its server goes to others between its transactions
-	request   byte       // type of the message forwarded last
-	resetting bool       // a statement that takes parameters away is on its way
-	waiting   bool       // what the client has sent since waits for that
-	leaving   bool       // the client has sent all it had to say
-	left      pool.State // what it has left on servers that others get
-	mayCommit bool       // what was sent since the last ReadyForQuery may end in a commit
+	inData    bool        // the loop's Data is running: bytes are not in conn yet
+	clogged   bool        // the client has not taken all of its replies yet
+	fault     *wire.Error // what the client has broken; it is told behind its replies
+	goodbye   bool        // the client has said Terminate
+	shares    bool        // its server goes to others between its transactions
+	request   byte        // type of the message forwarded last
+	resetting bool        // a statement that takes parameters away is on its way
+	waiting   bool        // what the client has sent since waits for that
+	leaving   bool        // the client has sent all it had to say
+	left      pool.State  // what it has left on servers that others get
+	mayCommit bool        // what was sent since the last ReadyForQuery may end in a commit
 }
 
 // start begins the session on its loop; conn is its TLS, nil without.
@@ -109,7 +110,7 @@ func (s *session) Data(c *loop.Conn, b []byte) int {
 	switch {
 	case s.phase != bound || s.waiting:
 		return len(b)
-	case s.goodbye:
+	case s.goodbye, s.fault != nil:
 		return 0
 	default:
 		return s.forward(b)
@@ -163,7 +164,7 @@ func (s *session) forward(b []byte) int {
 		switch {
 		case piece == wire.Bad, (begins || piece == wire.Short) && !wire.Frontend(b[at]):
 			s.send(out.until(at))
-			s.end(causeProtocol, wire.CheckFrontend(b[at:]))
+			s.breach(wire.CheckFrontend(b[at:]))
 			return 0
 		case piece == wire.Short:
 			s.send(out.until(at))
@@ -255,7 +256,7 @@ func (s *session) EOF(c *loop.Conn) {
 	switch {
 	case s.phase == ended:
 		c.Close()
-	case s.phase == bound && (c.Paused() || s.goodbye):
+	case s.phase == bound && (c.Paused() || s.goodbye || s.fault != nil):
 		// Unread requests come first; a server that was told goodbye comes to
 		// its own end.
 	case s.phase == bound:
@@ -270,13 +271,29 @@ func (s *session) EOF(c *loop.Conn) {
 // finish ends a session whose client has sent all it had to say, once that has
 // been answered.
 func (s *session) finish() {
-	// Of a message that ends too early the server waits for the rest.
-	if s.frames.Between() && s.server.Outstanding() && !s.server.CopyIn() {
+	if s.answering() {
 		s.leaving = true
 		s.server.Ending(true)
 		return
 	}
 	s.end(causeClient, nil)
+}
+
+// answering reports that replies come by themselves. Of a message that ends too
+// early the server waits for the rest.
+func (s *session) answering() bool {
+	return s.frames.Between() && s.server.Outstanding() && !s.server.CopyIn()
+}
+
+// breach ends a session whose client has broken the protocol, once what it sent
+// before has been answered, as PostgreSQL does.
+func (s *session) breach(err *wire.Error) {
+	if s.answering() {
+		s.fault = err
+		s.server.Ending(true)
+		return
+	}
+	s.end(causeProtocol, err)
 }
 
 // Failed implements loop.Handler.
@@ -336,6 +353,8 @@ func (s *session) end(why cause, err *wire.Error) {
 	if err != nil && !s.conn.Closed() {
 		s.conn.Write(err.Append(nil))
 		s.conn.Finish()
+	} else if s.clogged {
+		s.conn.Finish() // it may still read its replies
 	} else {
 		s.conn.Close()
 	}
