@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/stats"
+	"github.com/pgvip/pgvip/tlsconf"
 )
 
 // tally is what a pool counts. It belongs to the pool's loop: plain additions, and
@@ -216,6 +217,7 @@ func (s *Server) report() stats.Socket {
 	}
 	k.Addr, _ = netip.ParseAddrPort(p.key.Node.Addr)
 	k.LocalAddr = s.local
+	k.TLS = tlsconf.Describe(s.conn.TLS())
 	if s.meter.running {
 		k.Waited = p.loop.Now().Sub(s.meter.query)
 	}

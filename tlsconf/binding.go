@@ -31,8 +31,12 @@ func ServerEndPoint(cert *x509.Certificate) []byte {
 }
 
 // Describe names version, cipher suite and key exchange as SHOW CLIENTS of
-// PgBouncer does: "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=X25519".
-func Describe(state *tls.ConnectionState) string {
+// PgBouncer does, "TLSv1.3/TLS_AES_256_GCM_SHA384/ECDH=X25519"; nothing for nil.
+func Describe(conn *tls.Conn) string {
+	if conn == nil {
+		return ""
+	}
+	state := conn.ConnectionState()
 	text := strings.ReplaceAll(tls.VersionName(state.Version), "TLS ", "TLSv") + "/" + tls.CipherSuiteName(state.CipherSuite)
 	if state.CurveID != 0 {
 		text += "/ECDH=" + state.CurveID.String()

@@ -5,13 +5,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"reflect"
 )
 
 // Connector speaks TLS to servers. It is immutable; nil speaks none.
 type Connector struct {
-	mode   Mode
-	config *tls.Config
-	direct bool
+	options Options
+	config  *tls.Config
+	direct  bool
 }
 
 // Connecting reads what o names. direct begins with TLS instead of asking for it
@@ -36,7 +37,7 @@ func Connecting(o Options, direct bool) (*Connector, error) {
 	if o.Mode == VerifyCA {
 		config.VerifyConnection = func(state tls.ConnectionState) error { return verifyServer(&state, roots) }
 	}
-	return &Connector{mode: o.Mode, config: config, direct: direct}, nil
+	return &Connector{options: o, config: config, direct: direct}, nil
 }
 
 var errNoServerCertificate = errors.New("server has sent no certificate")
@@ -59,7 +60,25 @@ func (c *Connector) Mode() Mode {
 	if c == nil {
 		return Disable
 	}
-	return c.mode
+	return c.options.Mode
+}
+
+// Same reports whether c and other do the same in every case: a connection that
+// one of them has made need not be made again by the other.
+func (c *Connector) Same(other *Connector) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.direct == other.direct && reflect.DeepEqual(c.options, other.options) &&
+		reflect.DeepEqual(chain(c.config), chain(other.config)) && c.config.RootCAs.Equal(other.config.RootCAs)
+}
+
+// chain is what of our certificate the other side sees; none without.
+func chain(config *tls.Config) [][]byte {
+	if len(config.Certificates) == 0 {
+		return nil
+	}
+	return config.Certificates[0].Certificate
 }
 
 // Direct reports whether a connection begins with TLS.

@@ -82,7 +82,7 @@ func (n *node) build(in *inputs) error {
 	if err != nil {
 		return err
 	}
-	monitor := health.NewMonitor(healthConfig(c))
+	monitor := health.NewMonitor(healthConfig(c, n.probe()))
 	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log})
 	n.pools = pool.NewSet(pool.Options{
 		Settings: poolSettings(in),
@@ -167,19 +167,31 @@ func serverKeepalive(c *config.Config) *dial.Keepalive {
 	return &k
 }
 
-func healthConfig(c *config.Config) health.Config {
+func healthConfig(c *config.Config, login health.Login) health.Config {
 	p := &c.Probe
 	return health.Config{
-		Login: advised(health.PostgreSQL(dial.Config{
-			User: p.User, Database: p.DBName,
-			Credential: auth.Credential{Password: p.Password.Reveal()},
-			KeyCache:   auth.NewKeyCache(16),
+		Login: advised(login),
+		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
+		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
+	}
+}
+
+// probe logs health checks in as the configuration says by then: certificates may
+// have been replaced by a reload.
+func (n *node) probe() health.Login {
+	keys := auth.NewKeyCache(16)
+	return func(ctx context.Context, addr string) (health.Conn, error) {
+		in := n.inputs.Load()
+		c := in.config
+		return health.PostgreSQL(dial.Config{
+			User: c.Probe.User, Database: c.Probe.DBName,
+			Credential: auth.Credential{Password: c.Probe.Password.Reveal()},
+			TLS:        in.serverTLS,
+			KeyCache:   keys,
 			Keepalive:  serverKeepalive(c),
 
 			MinIterations: c.ServerSCRAMMinIterations,
-		})),
-		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
-		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
+		})(ctx, addr)
 	}
 }
 
@@ -237,6 +249,7 @@ func poolSettings(in *inputs) pool.Settings {
 		ServerResetQueryAlways: c.ServerResetQueryAlways,
 		CancelWaitTimeout:      c.CancelWaitTimeout,
 		Keepalive:              serverKeepalive(c),
+		TLS:                    in.serverTLS,
 		MinIterations:          c.ServerSCRAMMinIterations,
 		RulesFor: func(database, user string) pool.Rules {
 			r := poolRules(c.Rules(database, user), c)

@@ -63,11 +63,15 @@ func (n *node) Set(key, value string) error {
 
 // apply makes new inputs count, for clients and servers that are there as well.
 func (n *node) apply(in *inputs) {
-	n.inputs.Store(in)
+	before := n.inputs.Swap(in)
 	n.level.SetLevel(logLevel(in.config.Log))
 	n.tuneListeners(in.config)
 	n.proxy.Apply(proxySettings(in))
 	n.pools.Apply(poolSettings(in))
+	if !before.serverTLS.Same(in.serverTLS) {
+		// What was good enough before may not be any more.
+		n.pools.Reconnect("")
+	}
 }
 
 // tuneListeners gives the listeners' sockets their options again; connections
