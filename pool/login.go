@@ -38,9 +38,10 @@ func (p *Pool) loggedIn(conn *Conn, err error, generation int) {
 }
 
 // Offer gives the pool a connection that was logged in for another reason, with
-// neutral parameters. The pool takes it if there is room.
+// neutral parameters. The pool takes it if there is room and no settings have
+// changed meanwhile.
 func (p *Pool) Offer(conn *Conn) {
-	if !p.retired && !p.paused && p.room() {
+	if current := conn.settings == p.set.settings.Load(); current && !p.retired && !p.paused && p.room() {
 		p.adopt(conn, p.generation)
 		return
 	}

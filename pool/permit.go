@@ -20,6 +20,8 @@ const (
 type Conn struct {
 	*dial.Conn
 	permit permit
+	// settings are those that it was made under.
+	settings *Settings
 }
 
 // Close ends the connection and gives the permit back.

@@ -111,7 +111,8 @@ func NewSet(o Options) *Set {
 	return t
 }
 
-// Apply makes new settings count. Servers that are connected are kept.
+// Apply makes new settings count. Servers that are connected are kept, unless
+// new ones would be different: then they go as they become free.
 func (t *Set) Apply(settings Settings) {
 	t.settings.Store(&settings)
 	t.mu.Lock()
@@ -125,6 +126,9 @@ func (t *Set) Apply(settings Settings) {
 
 // apply makes new rules count for what the pool does from now on.
 func (p *Pool) apply(r Rules) {
+	if !p.rules.sameServers(&r) {
+		defer p.reconnect()
+	}
 	p.rules = r
 	p.waitTime.Stop()
 	p.armQueueTimer()
@@ -314,27 +318,34 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 
 // connect logs in with a permit, which is given back after a failure.
 func (t *Set) connect(ctx context.Context, p *Pool, params []wire.Param) (*Conn, error) {
-	c := t.settings.Load().rules(p.key).Credential
+	settings := t.settings.Load()
+	rules := settings.rules(p.key)
+	c := rules.Credential
 	if !c.Opens() {
 		c = t.credential(p.key.User)
 	}
-	conn, err := t.dial(ctx, p.key, p.role, params, c)
+	conn, err := t.dial(ctx, settings, p.key, p.role, withDefaults(params, rules.Params), c)
+	if err == nil && rules.ConnectQuery != "" {
+		err = p.connectQuery(ctx, conn, rules.ConnectQuery)
+	}
 	if err != nil {
 		p.hold().giveBack()
 		return nil, err
 	}
-	return &Conn{conn, p.hold()}, nil
+	return &Conn{conn, p.hold(), settings}, nil
 }
 
 // LoginAs logs in beside all pools and their limits, as a user of pgvip's own:
 // that of auth_query. Nothing of a client's goes into it (CVE-2025-12819). Any
 // node will do.
 func (t *Set) LoginAs(ctx context.Context, key Key, c auth.Credential) (*dial.Conn, error) {
-	return t.dial(ctx, key, route.Replica, nil, c)
+	return t.dial(ctx, t.settings.Load(), key, route.Replica, nil, c)
 }
 
 // dial makes sure, for a primary, that the node takes writes (rule 25).
-func (t *Set) dial(ctx context.Context, key Key, role route.Role, params []wire.Param, c auth.Credential) (*dial.Conn, error) {
+func (t *Set) dial(
+	ctx context.Context, settings *Settings, key Key, role route.Role, params []wire.Param, c auth.Credential,
+) (*dial.Conn, error) {
 	select {
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
@@ -342,7 +353,6 @@ func (t *Set) dial(ctx context.Context, key Key, role route.Role, params []wire.
 		return nil, ctx.Err()
 	}
 	started := time.Now()
-	settings := t.settings.Load()
 	ctx, cancel := limited(ctx, settings.ServerConnectTimeout)
 	defer cancel()
 	conn, err := dial.Login(ctx, &dial.Config{

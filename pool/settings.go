@@ -1,11 +1,13 @@
 package pool
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/tlsconf"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // Settings are what PgBouncer's settings of the same names mean for servers.
@@ -45,11 +47,20 @@ type Rules struct {
 	ServerLifetime   time.Duration   // age from which a server is not lent again; 0 lends it once
 	QueryWaitTimeout time.Duration   // in the queue of a pool
 
+	Params       []wire.Param // that servers start with, unless the client says otherwise
+	ConnectQuery string       // runs on each new server; empty for none
+
 	MinPoolSize        int           // servers that a pool keeps while it has clients
 	ReservePoolSize    int           // more servers, for a client that has waited for ReservePoolTimeout
 	ReservePoolTimeout time.Duration // 0 is never
 	MaxDBConnections   int           // servers of the database on a node, of all users; 0 is unlimited
 	MaxUserConnections int           // servers of the user on a node, in all databases; 0 is unlimited
+}
+
+// sameServers reports that a server made under one set of rules is what the other
+// asks for.
+func (r *Rules) sameServers(o *Rules) bool {
+	return r.Database == o.Database && r.ConnectQuery == o.ConnectQuery && slices.Equal(r.Params, o.Params)
 }
 
 // Mode says how long a client keeps its server: PgBouncer's pool_mode.

@@ -87,7 +87,7 @@ func (s *Server) Done() bool {
 func (s *Server) cleaning() string {
 	r := &s.pool.rules
 	switch {
-	case r.Mode == SessionMode, s.pool.set.settings.Load().ServerResetQueryAlways:
+	case r.Mode == SessionMode, r.ServerResetQuery != "" && s.pool.set.settings.Load().ServerResetQueryAlways:
 		return r.ServerResetQuery
 	case s.dirty == 0:
 		return ""

@@ -20,6 +20,7 @@ import (
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/proxy"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // node is one running pgvip: the parts, and the order in which they start and
@@ -274,6 +275,8 @@ func poolRules(r config.Rules, c *config.Config) pool.Rules {
 		SessionState:     state,
 		PoolSize:         r.PoolSize,
 		ServerResetQuery: c.ServerResetQuery,
+		Params:           startParams(&r.Database),
+		ConnectQuery:     r.ConnectQuery,
 		ServerLifetime:   r.ServerLifetime,
 		QueryWaitTimeout: r.QueryWaitTimeout,
 
@@ -283,4 +286,18 @@ func poolRules(r config.Rules, c *config.Config) pool.Rules {
 		MaxDBConnections:   r.MaxDBConnections,
 		MaxUserConnections: r.MaxUserConnections,
 	}
+}
+
+// startParams are the parameters that servers of a database start with.
+func startParams(d *config.Database) []wire.Param {
+	var params []wire.Param
+	for _, p := range []wire.Param{
+		{Name: "client_encoding", Value: d.ClientEncoding}, {Name: "DateStyle", Value: d.DateStyle},
+		{Name: "TimeZone", Value: d.TimeZone},
+	} {
+		if p.Value != "" {
+			params = append(params, p)
+		}
+	}
+	return params
 }

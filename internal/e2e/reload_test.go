@@ -105,7 +105,7 @@ func TestReloadChangesPoolsAndTimeoutsOfWaitingClients(t *testing.T) {
 		t.Errorf("who waited, after query_wait_timeout was lowered: %v, want %s", err, cannotConnectNow)
 	}
 
-	p.edit(t, map[string]string{"databases:": " {" + lab.AppDatabase + ": {pool_size: 3}}"})
+	p.edit(t, map[string]string{"query_wait_timeout:": " 1h", "databases:": " {" + lab.AppDatabase + ": {pool_size: 3}}"})
 	p.reload(t, reloaded)
 	if err := <-askLater(t, connect(t, p.primary)); err != nil {
 		t.Errorf("after the database has got a size of its own: %v", err)
