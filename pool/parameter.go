@@ -24,6 +24,28 @@ func (s *Server) noteParameter(message []byte, action wire.Action) (bool, error)
 	return true, nil
 }
 
+// maxParameter bounds the value of a reported parameter, search_path say. It is
+// far above what anybody sets, and a server that sends more is none.
+const maxParameter = 1 << 20
+
+// noteLong collects a ParameterStatus that comes in pieces.
+func (s *Server) noteLong(piece []byte, kind wire.Piece) error {
+	if len(s.long)+len(piece) > maxParameter {
+		return errParameter
+	}
+	s.long = append(s.long, piece...)
+	if kind != wire.Last {
+		return nil
+	}
+	message := s.long
+	s.long = nil
+	clients, err := s.noteParameter(message, s.streamed)
+	if clients {
+		s.passOn(message)
+	}
+	return err
+}
+
 // tellParameters sends the borrower a ParameterStatus for each reported
 // parameter whose value it does not know yet.
 func (s *Server) tellParameters() {

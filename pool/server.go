@@ -50,6 +50,7 @@ type Server struct {
 	frames     wire.Framer
 	replies    wire.Replies
 	streamed   wire.Action // of the message that is being streamed
+	long       []byte      // of a ParameterStatus that is, what has come so far
 	state      state
 	borrower   Borrower
 	waiter     *Waiter // the borrower's claim, while settling
@@ -264,6 +265,9 @@ func (s *Server) passOn(b []byte) {
 func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) {
 	switch piece {
 	case wire.More, wire.Last:
+		if len(s.long) > 0 {
+			return false, s.noteLong(message, piece)
+		}
 		return s.streamed == wire.Forward, nil
 	case wire.Bad:
 		return false, errLength
@@ -290,6 +294,7 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 		if piece == wire.Whole {
 			return s.noteParameter(message, action)
 		}
+		return false, s.noteLong(message, piece)
 	case 'C':
 		s.noteComplete(message)
 	case 'G':

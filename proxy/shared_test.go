@@ -3,9 +3,11 @@ package proxy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/pool"
@@ -309,4 +311,25 @@ func TestSharedStorm(t *testing.T) {
 	clients.Wait()
 	close(stop)
 	flipper.Wait()
+}
+
+// TestLongParameter: a reported value longer than what is read in one piece follows
+// its client as any other. PostgreSQL 18 reports search_path.
+func TestLongParameter(t *testing.T) {
+	pg := lab.StartPostgresT(t, lab.PostgresOptions{Version: 18})
+	s := newSite(t, plan{pool: transactions, table: table(node("n1", pg.Addr))})
+	a, b := login(t, s.primary), login(t, s.primary)
+	before := b.value("SHOW search_path")
+	long := strings.Repeat("a_schema_with_a_name, ", 4000) + "public" // 88 KB
+	if r := a.exec("SET search_path = " + long); len(r.status) != 1 || r.status[0] != "search_path="+long {
+		t.Errorf("told %d values", len(r.status))
+	}
+	for range 2 {
+		if got := b.value("SHOW search_path"); got != before {
+			t.Errorf("the other client has %d bytes", len(got))
+		}
+		if got := a.value("SHOW search_path"); got != long {
+			t.Errorf("the client has %d bytes, want its own", len(got))
+		}
+	}
 }
