@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -46,6 +48,9 @@ func (l *UserList) Lookup(user string) (Secret, bool) {
 	entry, ok := l.users[user]
 	return entry.secret, ok
 }
+
+// Names are the users, in no order.
+func (l *UserList) Names() []string { return slices.Collect(maps.Keys(l.users)) }
 
 // Len returns the number of users.
 func (l *UserList) Len() int { return len(l.users) }

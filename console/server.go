@@ -27,6 +27,9 @@ const (
 	defaultLimit = 100
 )
 
+// Databases are the names under which clients find the console.
+func Databases() []string { return []string{adminDatabase, alias} }
+
 // IsDatabase reports whether a client that names this database wants the console.
 func IsDatabase(name string) bool { return name == adminDatabase || name == alias }
 

@@ -2,6 +2,8 @@ package pool
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgvip/pgvip/loop"
@@ -55,6 +57,14 @@ func (p *Pool) reason() string {
 		return "All servers of this pool are in use; see default_pool_size."
 	}
 	return ""
+}
+
+// Reason says what the client waits for.
+func (w *Waiter) Reason() string {
+	if w.server != nil {
+		return "A server is being made ready."
+	}
+	return w.pool.reason()
 }
 
 // pause stops lending, and closes servers as they become free, or ends that.
@@ -170,6 +180,28 @@ func (t *Set) Reconnect(database string) {
 			p.loop.Post(p.reconnect)
 		}
 	}
+}
+
+// Databases are those that have pools, whether these live or only count.
+func (t *Set) Databases() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := make(map[string]bool)
+	for p := range t.every {
+		names[p.key.Database] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Has reports whether a database has pools, or was paused or disabled.
+func (t *Set) Has(database string) bool {
+	if slices.Contains(t.Databases(), database) {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, said := t.gates.disabled[database]
+	return said || t.gates.paused[database]
 }
 
 // awaitPoll is how often Await looks.

@@ -238,6 +238,12 @@ func (s *Server) parameter(name string) string {
 	return ""
 }
 
+// ApplicationName is application_name as the client knows it.
+func (p *Profile) ApplicationName() string {
+	name, _ := p.value("application_name")
+	return name
+}
+
 // ID is unique among the servers of this process.
 func (s *Server) ID() uint64 { return s.id }
 

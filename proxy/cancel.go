@@ -86,6 +86,12 @@ func (r *registry) find(id uint32) *session {
 	return r.byID[id]
 }
 
+func (r *registry) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byID)
+}
+
 // all lists the sessions, in no order.
 func (r *registry) all() []*session {
 	r.mu.Lock()

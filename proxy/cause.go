@@ -19,6 +19,7 @@ const (
 	causeFenced     cause = "primary changed"
 	causeRefused    cause = "no server"
 	causeShutdown   cause = "pgvip is stopping"
+	causeKilled     cause = "killed on the console"
 )
 
 func (p phase) String() string {

@@ -78,6 +78,9 @@ func (a *attempt) run(ctx context.Context) error {
 	if a.proxy.console.has(a.startup.Database()) {
 		return a.operate(ctx)
 	}
+	if err := a.proxy.closed(); err != nil {
+		return err
+	}
 	if err := a.enter(); err != nil {
 		return err
 	}
@@ -85,8 +88,8 @@ func (a *attempt) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d := a.proxy.settings.Load().Disabled; d != nil && d(ask.database) {
-		return wire.Fatal(wire.CodeCannotConnectNow, "database \""+ask.database+"\" is disabled", "")
+	if err := a.proxy.disabled(ask.database); err != nil {
+		return err
 	}
 	if err := a.negotiate(); err != nil {
 		return err
@@ -136,6 +139,7 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 	}
 	s.home.Store(&p.shards[home].stay)
 	s.place = a.place
+	s.from = a.origin()
 	s.secret = newSecret(a.startup.Version())
 	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 

@@ -75,6 +75,7 @@ type Proxy struct {
 	turn     atomic.Uint64 // of the round robin over the replicas
 	clients  atomic.Int64  // logged in or logging in
 	draining atomic.Bool
+	closing  atomic.Bool // nobody may come any more
 
 	unknown  crowd
 	count    headcount
@@ -150,6 +151,9 @@ func (p *Proxy) SetTable(t *route.Table) {
 		s.loop.Post(s.unpark)
 	}
 }
+
+// Table is the table of the last SetTable.
+func (p *Proxy) Table() *route.Table { return p.table.Load() }
 
 // tableChange is closed with the next table; take it before reading the table.
 func (p *Proxy) tableChange() <-chan struct{} {

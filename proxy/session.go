@@ -37,6 +37,7 @@ type session struct {
 	role   route.Role
 	user   string // as whom the client has logged in
 	place  place
+	from   *origin
 
 	// Atomic: where it is, for those who come from elsewhere.
 	home atomic.Pointer[stay]
@@ -50,8 +51,10 @@ type session struct {
 	private   *pool.Pool // of a client that needs a server of its own
 	last      *pool.Pool // of the last server
 	started   time.Time
+	asked     time.Time // when its last request began that needed a server
 	frames    wire.Framer
 	phase     phase
+	doomed    bool        // killed before it has started
 	inData    bool        // the loop's Data is running: bytes are not in conn yet
 	clogged   bool        // the client has not taken all of its replies yet
 	fault     *wire.Error // what the client has broken; it is told behind its replies
@@ -75,7 +78,10 @@ func (s *session) start(l *loop.Loop, fd int, conn *tls.Conn, unread []byte) {
 		s.proxy.log.Error("client's socket could not be taken over", zap.Error(err))
 		return
 	}
-	if s.proxy.draining.Load() {
+	switch {
+	case s.doomed:
+		s.kill()
+	case s.proxy.draining.Load():
 		s.shutdown()
 	}
 }
@@ -147,6 +153,7 @@ func (s *session) wake(b []byte) bool {
 		s.end(causeClient, nil)
 	default:
 		s.inData = true
+		s.asked = s.conn.Loop().Now()
 		s.seek()
 		s.inData = false
 	}

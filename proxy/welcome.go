@@ -159,7 +159,7 @@ func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*iden
 // when that has to be tried again later, and an error when trying is no use.
 func (p *Proxy) ask(ctx context.Context, who *identity, role route.Role, t *route.Table) (bool, error) {
 	node := p.node(t, role)
-	if node == nil {
+	if node == nil || p.pools.Paused(who.database) {
 		return false, nil
 	}
 	turn, mine := who.enter(role)

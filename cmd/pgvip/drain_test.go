@@ -36,6 +36,10 @@ func TestRunOnCluster(t *testing.T) {
 		{"drains", "", lab.ProbePassword, testDrain},
 		{"second signal ends it at once", "", lab.ProbePassword, testSecondSignal},
 		{"drain_timeout ends it", "drain_timeout: 300ms\n", lab.ProbePassword, testDrainTimeout},
+		{"console shows", consoleSettings, lab.ProbePassword, testConsoleShows},
+		{"console commands", consoleSettings, lab.ProbePassword, testConsoleCommands},
+		{"SIGINT waits for servers", consoleSettings, lab.ProbePassword, testWaitForServers},
+		{"SHUTDOWN at once", consoleSettings, lab.ProbePassword, testShutdownNow},
 		{"wrong probe password", "", "wrong", testWrongProbePassword},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

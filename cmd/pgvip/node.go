@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
+	"github.com/pgvip/pgvip/console"
 	"github.com/pgvip/pgvip/dcs"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/health"
@@ -32,12 +33,16 @@ type node struct {
 	pools   *pool.Set
 	proxy   *proxy.Proxy
 	control *control
+	console *console.Server
+	desk    *desk
 
 	primary  []net.Listener
 	replicas []net.Listener
 
 	stopControl context.CancelFunc
 	running     sync.WaitGroup
+	stops       chan stop   // of operators
+	stopping    atomic.Bool // there is no way back
 
 	inputs   atomic.Pointer[inputs]
 	changing sync.Mutex // held while inputs are replaced
@@ -49,7 +54,7 @@ func (n *node) config() *config.Config { return n.inputs.Load().config }
 // newNode builds all parts and opens the listeners, so that a port in use is
 // found before anything has started.
 func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
-	n := &node{log: log, level: level}
+	n := &node{log: log, level: level, stops: make(chan stop, 1)}
 	n.inputs.Store(in)
 	if err := n.build(in); err != nil {
 		for _, l := range n.listeners() {
@@ -84,7 +89,9 @@ func (n *node) build(in *inputs) error {
 		return err
 	}
 	monitor := health.NewMonitor(healthConfig(c, n.probe()))
-	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log})
+	n.desk = newDesk(n)
+	n.console = console.New(console.Options{Target: n.desk, Version: version})
+	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions()})
 	n.pools = pool.NewSet(pool.Options{
 		Settings: poolSettings(in),
 		Loops:    n.loops,
@@ -120,6 +127,7 @@ func (n *node) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stopControl = stop
 	n.running.Go(func() { n.control.Run(ctx) })
+	n.running.Go(func() { n.desk.keepAverages(ctx) })
 	for _, l := range n.primary {
 		n.proxy.Serve(l, route.Primary)
 	}
@@ -138,6 +146,7 @@ func (n *node) stop(ctx context.Context) {
 		l.Close()
 	}
 	n.running.Wait()
+	n.console.Close()
 }
 
 func (n *node) listen(c *config.Config) (err error) {
@@ -209,10 +218,10 @@ func proxySettings(in *inputs) proxy.Settings {
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
-		PeerID:                 c.PeerID,
-		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
 		AdminUsers:             c.AdminUsers,
 		StatsUsers:             c.StatsUsers,
+		PeerID:                 c.PeerID,
+		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
 		TLS:                    in.clientTLS,
 		Disabled:               func(db string) bool { return c.Database(db).Disabled },
 		RulesFor:               func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -33,8 +31,7 @@ func runCommand() *cobra.Command {
 	return cmd
 }
 
-// run serves until SIGTERM or SIGINT, then drains. Another of them ends that at
-// once.
+// run serves until a signal or an operator ends it.
 func run(in *inputs, log *zap.Logger, level zap.AtomicLevel) error {
 	// A reader of standard output that has gone costs log lines, not clients:
 	// Go's default is to end the process.
@@ -57,52 +54,11 @@ func run(in *inputs, log *zap.Logger, level zap.AtomicLevel) error {
 		zap.String("primary", joined(c.Listen.Primary)), zap.String("replicas", joined(c.Listen.Replicas)),
 		zap.String("cluster", c.Namespace+c.Scope), zap.Int("loops", len(n.loops)))
 
-	sig := n.nextStop(signals, nil)
-	limit := n.config().DrainTimeout
-	log.Info("stopping", zap.String("signal", signalName(sig)), zap.Int("clients", n.proxy.Clients()),
-		zap.Duration("drain_timeout", limit))
+	how := n.nextStop(signals, nil)
 	began := time.Now()
-	n.drain(limit, signals)
+	n.end(how, signals)
 	log.Info("stopped", zap.Duration("took", time.Since(began).Round(time.Millisecond)))
 	return nil
-}
-
-// drain stops the node; limit, or another signal to stop, ends the patience with
-// open transactions.
-func (n *node) drain(limit time.Duration, signals <-chan os.Signal) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	stopped := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		if sig := n.nextStop(signals, stopped); sig != nil {
-			n.log.Warn("stopping at once", zap.String("signal", signalName(sig)), zap.Int("clients", n.proxy.Clients()))
-			cancel()
-		}
-	})
-	n.stop(ctx)
-	close(stopped)
-	watch.Wait()
-}
-
-// nextStop waits for a signal to stop, and gives nil when done is closed before.
-// What the other signals of PgBouncer ask for it does meanwhile.
-func (n *node) nextStop(signals <-chan os.Signal, done <-chan struct{}) os.Signal {
-	for {
-		select {
-		case sig := <-signals:
-			switch sig {
-			case syscall.SIGHUP:
-				_ = n.Reload() // it logs its error
-			case syscall.SIGUSR1, syscall.SIGUSR2:
-				n.log.Warn("pause and resume are not built yet", zap.String("signal", signalName(sig)))
-			default:
-				return sig
-			}
-		case <-done:
-			return nil
-		}
-	}
 }
 
 // signalName gives "SIGHUP", where String would give "hangup".

@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/stats"
+	"github.com/pgvip/pgvip/tlsconf"
+)
+
+// origin is where a client comes from, for those who look at the clients.
+type origin struct {
+	addr, local netip.AddrPort // zero for a Unix socket
+	tls         string         // version and cipher suite; empty for plain
+}
+
+// origin is that of the client who logs in.
+func (a *attempt) origin() *origin {
+	o := &origin{addr: addrPort(a.client), local: addrPort(a.socket.LocalAddr())}
+	if a.tlsState != nil {
+		o.tls = tlsconf.Describe(a.tlsState.conn)
+	}
+	return o
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// seat is a session and the loop that it was seen on.
+type seat struct {
+	s    *session
+	loop *loop.Loop
+}
+
+// ClientList tells what each client does now. One that is just moving to another
+// loop may be missing.
+func (p *Proxy) ClientList(ctx context.Context) ([]stats.Socket, error) {
+	var seats []seat
+	for _, s := range p.sessions.all() {
+		seats = append(seats, seat{s, s.home.Load().loop})
+	}
+	return loop.Collect(ctx, seats, func(t seat) *loop.Loop { return t.loop }, func(t seat, list []stats.Socket) []stats.Socket {
+		if t.s.home.Load().loop != t.loop || t.s.started.IsZero() || t.s.phase == ended {
+			return list
+		}
+		return append(list, t.s.report())
+	})
+}
+
+// report is the session's row. It runs on the session's loop.
+func (s *session) report() stats.Socket {
+	k := stats.Socket{
+		ID: uint64(s.id), User: s.user, Database: s.who.database, State: "idle",
+		Addr: s.from.addr, LocalAddr: s.from.local, TLS: s.from.tls,
+		Connected: s.started, Requested: s.asked, CloseNeeded: s.proxy.draining.Load(),
+		AppName: s.profile.ApplicationName(), Unread: len(s.conn.Peek()), Unsent: s.conn.Queued(),
+	}
+	now := s.conn.Loop().Now()
+	switch s.phase {
+	case parked:
+		k.Reason = nowhere(s.proxy.table.Load(), s.role)
+	case queued:
+		if s.waiter != nil {
+			k.Reason = s.waiter.Reason()
+		}
+	}
+	switch s.phase {
+	case parked, moving, queued:
+		k.State = "waiting"
+		k.Waited = now.Sub(s.asked)
+	case bound:
+		k.State = "active"
+		k.Link, k.Node = s.server.ID(), s.server.Pool().Key().Node.Name
+		if at, running := s.server.Requested(); !at.IsZero() {
+			k.Requested = at
+			if running {
+				k.Waited = now.Sub(at)
+			}
+		}
+	}
+	return k
+}
+
+// ID names the session among all clients of this process.
+func (s *session) ID() uint64 { return uint64(s.id) }
+
+// account names the clients of one database and user.
+type account struct{ database, user string }
+
+// Accounts counts the clients of each database and user, and those that wait for a
+// node to go to.
+func (p *Proxy) Accounts(ctx context.Context) ([]stats.Account, error) {
+	counts := make(map[account]*stats.Account)
+	of := func(s *session) *stats.Account {
+		key := account{s.who.database, s.who.user}
+		if counts[key] == nil {
+			counts[key] = &stats.Account{Database: key.database, User: key.user}
+		}
+		return counts[key]
+	}
+	for _, s := range p.sessions.all() {
+		of(s).Clients++
+	}
+	var shards []*shard
+	for _, sh := range p.shards {
+		shards = append(shards, sh)
+	}
+	waiting, err := loop.Collect(ctx, shards, func(sh *shard) *loop.Loop { return sh.loop }, func(sh *shard, list []parkedFor) []parkedFor {
+		for _, parking := range sh.parked {
+			list = append(list, parkedFor{parking.s, sh.loop.Now().Sub(parking.since)})
+		}
+		return list
+	})
+	for _, w := range waiting {
+		a := of(w.s)
+		a.Waiting++
+		a.MaxWait = max(a.MaxWait, w.time)
+	}
+	list := make([]stats.Account, 0, len(counts))
+	for _, a := range counts {
+		list = append(list, *a)
+	}
+	return list, err
+}
+
+// parkedFor is how long a session has waited for a node.
+type parkedFor struct {
+	s    *session
+	time time.Duration
+}
+
+// Logins is the number of clients that are logging in.
+func (p *Proxy) Logins() int { return max(0, p.Clients()-p.sessions.size()) }
