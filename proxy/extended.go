@@ -26,7 +26,7 @@ func (s *session) next(b []byte) (typ byte, n int, piece wire.Piece) {
 	return s.frames.Next(b)
 }
 
-// lend lets the client use its prepared statements on its new server.
+// attach lets the client use its prepared statements on its new server.
 func (s *session) attach() {
 	s.prepares = s.shares && (s.statements != nil || s.server.Prepares())
 	if s.statements != nil {
@@ -38,7 +38,7 @@ func (s *session) attach() {
 // or its beginning, which is in[at:at+n] or was collected before. It returns false
 // when the message has to wait.
 func (s *session) exchange(out *outgoing, m []byte, at, n int, piece wire.Piece) bool {
-	j := s.judge(m, piece)
+	j := s.judge(m, piece == wire.Whole || piece == wire.Last)
 	if j.instead != nil {
 		m = j.instead
 	}
@@ -52,6 +52,9 @@ func (s *session) exchange(out *outgoing, m []byte, at, n int, piece wire.Piece)
 	made := j.makes
 	if m[0] == 'P' {
 		made = 0 // it is made when the statement is run
+	}
+	if out.out == nil {
+		out.out = (*out.buffer)[:0]
 	}
 	put, left, verdict := s.server.Forward(out.out, out.in[out.at:at], m, j.makes)
 	if verdict == statement.Wait {
@@ -111,6 +114,15 @@ func (s *session) release(out *outgoing, at int) bool {
 func (s *session) Resolved(*pool.Server) {
 	if s.waiting && s.phase == bound {
 		s.waiting = false
-		s.conn.Process()
+		s.proceed()
 	}
+}
+
+// proceed sends on what has waited.
+func (s *session) proceed() {
+	if s.large.whole && len(s.conn.Peek()) == 0 {
+		s.forward(nil) // nothing else will come to do it
+		return
+	}
+	s.conn.Process()
 }
