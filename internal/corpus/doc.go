@@ -43,6 +43,7 @@
 // "wait eof" is ended by a Terminate.
 //
 // Tags: "primary" needs a node that accepts writes; "alone" must not run beside
-// itself, because NOTIFY reaches every session of a database. A transcript whose
+// itself, because NOTIFY reaches every session of a database; "state" relies on session state
+// between its transactions, and so on a server of its own. A transcript whose
 // bytes depend on timing does not belong here.
 package corpus

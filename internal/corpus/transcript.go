@@ -20,6 +20,7 @@ var files embed.FS
 const (
 	TagPrimary = "primary" // needs a node that accepts writes
 	TagAlone   = "alone"   // must not run beside itself
+	TagState   = "state"   // needs what outlives a transaction and is not reported
 )
 
 // Param is one parameter of a startup packet.
@@ -197,7 +198,7 @@ func (p *parser) beginTranscript(args []word) error {
 	}
 	p.current = &Transcript{Name: args[0].text, File: p.file}
 	for _, tag := range args[1:] {
-		if tag.text != TagPrimary && tag.text != TagAlone {
+		if !slices.Contains([]string{TagPrimary, TagAlone, TagState}, tag.text) {
 			return fmt.Errorf("unknown tag %q", tag.text)
 		}
 		p.current.Tags = append(p.current.Tags, tag.text)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/corpus"
@@ -13,27 +14,28 @@ const splitWorkers = 6
 
 // pair is the same transcript played directly and through pgvip.
 type pair struct {
+	way             way
 	direct, through *corpus.Player
 }
 
-func primaryPair(t *testing.T) pair {
+func primaryPair(t *testing.T, w way) pair {
 	t.Helper()
-	p := sharedPgvip(t)
+	p := pgvipIn(t, w)
 	leader, err := p.cluster.WaitLeader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pair{direct: corpus.NewPlayer(corpusTarget(leader.Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.primary))}
+	return pair{way: w, direct: corpus.NewPlayer(corpusTarget(leader.Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.primary))}
 }
 
-func replicaPair(t *testing.T) pair {
+func replicaPair(t *testing.T, w way) pair {
 	t.Helper()
-	p := sharedPgvip(t)
+	p := pgvipIn(t, w)
 	leader, err := p.cluster.WaitLeader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pair{direct: corpus.NewPlayer(corpusTarget(replicaOf(p.cluster, leader).Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.replicas))}
+	return pair{way: w, direct: corpus.NewPlayer(corpusTarget(replicaOf(p.cluster, leader).Postgres.Addr)), through: corpus.NewPlayer(corpusTarget(p.replicas))}
 }
 
 // replicaOf is some node that is not the leader.
@@ -46,13 +48,16 @@ func replicaOf(c *lab.Cluster, leader *lab.Node) *lab.Node {
 	return nil
 }
 
-func transcripts(t *testing.T) []*corpus.Transcript {
+// transcripts are those that must give the same bytes in a way. Where a server is
+// shared that is nothing that relies on state of its session; with the policy pin
+// all of them are played.
+func transcripts(t *testing.T, w way) []*corpus.Transcript {
 	t.Helper()
 	all, err := corpus.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	return slices.DeleteFunc(all, func(tr *corpus.Transcript) bool { return w.shared && tr.Has(corpus.TagState) })
 }
 
 // difference says why a transcript does not give PostgreSQL's bytes.
@@ -117,58 +122,66 @@ func (p pair) verdict(t *testing.T, tr *corpus.Transcript, c corpus.Chunking, er
 }
 
 func TestCorpusThroughPrimaryPort(t *testing.T) {
-	p := primaryPair(t)
-	for _, tr := range transcripts(t) {
-		t.Run(tr.Name, func(t *testing.T) {
-			p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
-		})
-	}
+	eachWay(t, func(t *testing.T, w way) {
+		p := primaryPair(t, w)
+		for _, tr := range transcripts(t, w) {
+			t.Run(tr.Name, func(t *testing.T) {
+				p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
+			})
+		}
+	}, sessions(), transactions(), pinned())
 }
 
 func TestCorpusThroughReplicaPort(t *testing.T) {
-	p := replicaPair(t)
-	for _, tr := range transcripts(t) {
-		if tr.Has(corpus.TagPrimary) {
-			continue
+	eachWay(t, func(t *testing.T, w way) {
+		p := replicaPair(t, w)
+		for _, tr := range transcripts(t, w) {
+			if tr.Has(corpus.TagPrimary) {
+				continue
+			}
+			t.Run(tr.Name, func(t *testing.T) {
+				p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
+			})
 		}
-		t.Run(tr.Name, func(t *testing.T) {
-			p.compare(t, tr, corpus.Chunking{}, corpus.Chunking{Coalesced: true})
-		})
-	}
+	}, sessions(), transactions())
 }
 
 // TestCorpusByteByByte also sends the login of transcripts that have startup
 // parameters one byte at a time.
 func TestCorpusByteByByte(t *testing.T) {
-	p := primaryPair(t)
-	for _, tr := range transcripts(t) {
-		if !tr.Short() {
-			continue
+	eachWay(t, func(t *testing.T, w way) {
+		p := primaryPair(t, w)
+		for _, tr := range transcripts(t, w) {
+			if !tr.Short() {
+				continue
+			}
+			t.Run(tr.Name, func(t *testing.T) {
+				p.compare(t, tr, corpus.Chunking{Bytewise: true})
+			})
 		}
-		t.Run(tr.Name, func(t *testing.T) {
-			p.compare(t, tr, corpus.Chunking{Bytewise: true})
-		})
-	}
+	}, sessions(), pinned())
 }
 
 // TestCorpusSplitAtEveryByte: the bytes are the same wherever a write is cut.
 func TestCorpusSplitAtEveryByte(t *testing.T) {
-	p := primaryPair(t)
-	for _, tr := range transcripts(t) {
-		if _, differs := expected(tr.Name); differs {
-			continue
+	eachWay(t, func(t *testing.T, w way) {
+		p := primaryPair(t, w)
+		for _, tr := range transcripts(t, w) {
+			if _, differs := expected(tr.Name); differs {
+				continue
+			}
+			t.Run(tr.Name, func(t *testing.T) {
+				if tr.Reusable() {
+					tr = tr.Kept()
+				}
+				want, err := p.direct.Play(t.Context(), tr, corpus.Chunking{})
+				if err != nil {
+					t.Fatalf("direct: %v", err)
+				}
+				if err := p.through.PlaySplits(t.Context(), tr, tr.Splits(), splitWorkers, want); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		t.Run(tr.Name, func(t *testing.T) {
-			if tr.Reusable() {
-				tr = tr.Kept()
-			}
-			want, err := p.direct.Play(t.Context(), tr, corpus.Chunking{})
-			if err != nil {
-				t.Fatalf("direct: %v", err)
-			}
-			if err := p.through.PlaySplits(t.Context(), tr, tr.Splits(), splitWorkers, want); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	}, sessions(), transactions())
 }

@@ -22,7 +22,7 @@ const startTimeout = 3 * time.Minute
 
 // world is what the tests of this package share. There is one, because a test
 // function cannot be given arguments; TestMain ends it.
-var world = &shared{}
+var world = &shared{pgvips: map[string]*process{}}
 
 // shared starts its parts when a test first asks for them.
 type shared struct {
@@ -30,9 +30,8 @@ type shared struct {
 	mu      sync.Mutex
 	dir     string // of the built binary
 	cluster *lab.Cluster
-	pgvip   *process
-	open    int   // descriptors of pgvip at first, with a server connection or two
-	broken  error // of an earlier start: it would only fail again
+	pgvips  map[string]*process // by the name of their way
+	broken  error               // of an earlier start: it would only fail again
 }
 
 func TestMain(m *testing.M) {
@@ -64,19 +63,25 @@ func cluster(t *testing.T) *lab.Cluster {
 // sharedPgvip returns the pgvip that all tests may use that change no setting.
 func sharedPgvip(t *testing.T) *process {
 	t.Helper()
+	return pgvipIn(t, sessions())
+}
+
+// pgvipIn returns the pgvip of a way, for all tests that change no setting.
+func pgvipIn(t *testing.T, w way) *process {
+	t.Helper()
 	c := cluster(t)
 	world.mu.Lock()
 	defer world.mu.Unlock()
-	if world.pgvip != nil {
-		return world.pgvip
+	if p := world.pgvips[w.name]; p != nil {
+		return p
 	}
-	p, err := startProcess(c, world.binary(), 0, settings{})
+	p, err := startProcess(c, world.binary(), w.host, w.change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	world.pgvip = p
+	world.pgvips[w.name] = p
 	p.ready(t)
-	world.open = len(descriptors(t, p.cmd.Process.Pid))
+	p.open = len(descriptors(t, p.cmd.Process.Pid))
 	return p
 }
 
@@ -177,8 +182,8 @@ func (w *shared) stop() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var err error
-	if w.pgvip != nil {
-		err = errors.Join(w.settled(), w.pgvip.stop(), w.pgvip.keepsSecrets())
+	for _, p := range w.pgvips {
+		err = errors.Join(err, p.settled(), p.stop(), p.keepsSecrets())
 	}
 	if w.cluster != nil {
 		err = errors.Join(err, w.cluster.Stop())
@@ -189,18 +194,18 @@ func (w *shared) stop() error {
 	return err
 }
 
-// settled waits until the shared pgvip has let go of all that the tests did to
-// it: its server connections idle out after two seconds.
-func (w *shared) settled() error {
+// settled waits until a shared pgvip has let go of all that the tests did to it:
+// its server connections idle out after two seconds.
+func (p *process) settled() error {
 	for start := time.Now(); ; <-time.After(50 * time.Millisecond) {
-		entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w.pgvip.cmd.Process.Pid), "fd"))
+		entries, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.cmd.Process.Pid), "fd"))
 		switch {
 		case err != nil:
 			return err
-		case len(entries) <= w.open:
+		case len(entries) <= p.open:
 			return nil
 		case time.Since(start) > settleLimit:
-			return fmt.Errorf("after all tests pgvip has %d descriptors, %d at first", len(entries), w.open)
+			return fmt.Errorf("after all tests pgvip has %d descriptors, %d at first", len(entries), p.open)
 		}
 	}
 }

@@ -43,6 +43,7 @@ type process struct {
 	cmd      *exec.Cmd
 	log      *buffer // both of its outputs
 	done     chan struct{}
+	open     int // descriptors at first, with a server connection or two; of a shared one
 
 	err error // of Wait; valid when done is closed
 }
