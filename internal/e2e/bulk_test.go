@@ -57,7 +57,7 @@ func (l *lines) Read(p []byte) (int, error) {
 
 func TestCopyFiftyMegabytes(t *testing.T) {
 	p := sharedPgvip(t)
-	direct, _ := ports(t)
+	direct, _ := ports(t, sessions())
 	before := p.memory(t)
 	conn := connect(t, p.primary).PgConn()
 	execute(t, conn, "CREATE UNLOGGED TABLE bulk (a int, b text)")

@@ -19,6 +19,9 @@ import (
 // first in PATH would not have them.
 const python = "/usr/bin/python3"
 
+// node is Debian's interpreter, or whichever stands first.
+const node = "node"
+
 // programLimit bounds one run of a client program.
 const programLimit = 60 * time.Second
 
@@ -27,26 +30,30 @@ type port struct {
 	name     string
 	addr     string
 	readOnly bool
+	// shared: nothing is to rely on session state between transactions. The direct
+	// way has it too, so that the same is done on both.
+	shared bool
 }
 
 // ports are the direct way and the way through pgvip, for writes and for reads.
-func ports(t *testing.T) (direct, through [2]port) {
+func ports(t *testing.T, w way) (direct, through [2]port) {
 	t.Helper()
-	p := sharedPgvip(t)
+	p := pgvipIn(t, w)
 	leader, err := p.cluster.WaitLeader(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct = [2]port{{"direct", leader.Postgres.Addr, false}, {"direct", replicaOf(p.cluster, leader).Postgres.Addr, true}}
-	through = [2]port{{"5000", p.primary, false}, {"5001", p.replicas, true}}
+	replica := replicaOf(p.cluster, leader)
+	direct = [2]port{{"direct", leader.Postgres.Addr, false, w.shared}, {"direct", replica.Postgres.Addr, true, w.shared}}
+	through = [2]port{{"5000", p.primary, false, w.shared}, {"5001", p.replicas, true, w.shared}}
 	return direct, through
 }
 
 // sameOutput runs a program against a node and against pgvip, on the port for
 // writes and on that for reads, and wants the same bytes from both.
-func sameOutput(t *testing.T, command func(port) *exec.Cmd) {
+func sameOutput(t *testing.T, w way, command func(port) *exec.Cmd) {
 	t.Helper()
-	direct, through := ports(t)
+	direct, through := ports(t, w)
 	for i := range direct {
 		t.Run(through[i].name, func(t *testing.T) {
 			want := output(t, command(direct[i]))
@@ -101,56 +108,95 @@ func script(t *testing.T, name string) []byte {
 	return text
 }
 
+// driverWays are those in which drivers have to work with their own defaults.
+func driverWays() []way { return []way{sessions(), transactions(), pinned()} }
+
+// preparingWays are those for drivers that name prepared statements.
+func preparingWays() []way { return []way{sessions()} }
+
 func TestPsql(t *testing.T) {
-	sameOutput(t, func(p port) *exec.Cmd {
-		text := script(t, "psql.sql")
-		if p.readOnly {
-			text, _, _ = bytes.Cut(text, []byte("-- writes\n"))
-		}
-		// Errors and notices go to standard error; the shell puts them in place.
-		cmd := program(t, p, "sh", "-c", "exec psql -X -a -v VERBOSITY=verbose 2>&1")
-		cmd.Stdin = bytes.NewReader(text)
-		return cmd
-	})
+	eachWay(t, func(t *testing.T, w way) {
+		sameOutput(t, w, func(p port) *exec.Cmd {
+			// Errors and notices go to standard error; the shell puts them in place.
+			cmd := program(t, p, "sh", "-c", "exec psql -X -a -v VERBOSITY=verbose 2>&1")
+			cmd.Stdin = bytes.NewReader(psqlScript(t, p))
+			return cmd
+		})
+	}, driverWays()...)
 }
 
-func TestPsycopg2(t *testing.T) {
-	samePython(t, "use_psycopg2.py")
+// psqlScript is the part of psql.sql that fits a port.
+func psqlScript(t *testing.T, p port) []byte {
+	t.Helper()
+	text := script(t, "psql.sql")
+	if p.readOnly {
+		text, _, _ = bytes.Cut(text, []byte("-- writes\n"))
+	}
+	if !p.shared {
+		return text
+	}
+	before, rest, begins := bytes.Cut(text, []byte("-- state\n"))
+	_, after, ends := bytes.Cut(rest, []byte("-- end of state\n"))
+	if !begins || !ends {
+		t.Fatal("psql.sql does not say what needs a session")
+	}
+	return append(before, after...)
 }
 
-func TestPsycopg3(t *testing.T) {
-	samePython(t, "use_psycopg3.py")
+func TestPsycopg2(t *testing.T) { sameScript(t, driverWays(), python, "-B", "use_psycopg2.py") }
+
+func TestPsycopg3(t *testing.T) { sameScript(t, preparingWays(), python, "-B", "use_psycopg3.py") }
+
+func TestAsyncpg(t *testing.T) { sameScript(t, preparingWays(), python, "-B", "use_asyncpg.py") }
+
+func TestNodePostgres(t *testing.T) { sameScript(t, preparingWays(), node, "use_pg.js") }
+
+// sameScript runs a script of testdata, the last of the words, in each way.
+func sameScript(t *testing.T, ways []way, interpreter string, words ...string) {
+	t.Helper()
+	words[len(words)-1] = filepath.Join("testdata", words[len(words)-1])
+	eachWay(t, func(t *testing.T, w way) {
+		sameOutput(t, w, func(p port) *exec.Cmd {
+			cmd := program(t, p, interpreter, append(words[:len(words):len(words)],
+				map[bool]string{true: "read", false: "write"}[p.readOnly],
+				map[bool]string{true: "shared", false: "own"}[p.shared])...)
+			cmd.Env = append(cmd.Env, "NODE_PATH="+lab.NPM+"/node_modules")
+			return cmd
+		})
+	}, ways...)
 }
 
-func samePython(t *testing.T, name string) {
-	sameOutput(t, func(p port) *exec.Cmd {
-		cmd := program(t, p, python, "-B", filepath.Join("testdata", name), map[bool]string{true: "read", false: "write"}[p.readOnly])
-		return cmd
-	})
-}
-
-// TestPgbench runs the three protocols on both ports, and checks that the sums
-// of what was written agree afterwards.
+// TestPgbench runs the three protocols on both ports, and pipelines, and checks
+// that the sums of what was written agree afterwards.
 func TestPgbench(t *testing.T) {
-	_, through := ports(t)
+	_, through := ports(t, sessions())
 	output(t, program(t, through[0], "pgbench", "-i", "-q", "-s", "1"))
 	awaitReplicas(t, sharedPgvip(t).cluster)
-	for _, mode := range []string{"simple", "extended", "prepared"} {
-		for _, p := range through {
-			t.Run("select "+mode+" "+p.name, func(t *testing.T) {
-				bench(t, p, "-S", "-n", "-M", mode, "-c", "8", "-j", "2", "-t", "100")
+	ways := preparingWays()
+	eachWay(t, func(t *testing.T, w way) {
+		_, through := ports(t, w)
+		for _, mode := range []string{"simple", "extended", "prepared"} {
+			for _, p := range through {
+				t.Run("select "+mode+" "+p.name, func(t *testing.T) {
+					bench(t, p, "-S", "-n", "-M", mode, "-c", "8", "-j", "2", "-t", "100")
+				})
+			}
+			t.Run("tpcb "+mode, func(t *testing.T) {
+				bench(t, through[0], "-n", "-M", mode, "-c", "4", "-j", "2", "-t", "25")
 			})
 		}
-		t.Run("tpcb "+mode, func(t *testing.T) {
-			bench(t, through[0], "-n", "-M", mode, "-c", "4", "-j", "2", "-t", "25")
+		for _, mode := range []string{"extended", "prepared"} {
+			t.Run("pipeline "+mode, func(t *testing.T) {
+				bench(t, through[0], "-n", "-M", mode, "-f", "testdata/pipeline.pgbench", "-c", "8", "-j", "2", "-t", "25")
+			})
+		}
+		t.Run("reconnecting", func(t *testing.T) {
+			bench(t, through[0], "-S", "-n", "-C", "-c", "4", "-j", "2", "-t", "25")
 		})
-	}
-	t.Run("reconnecting", func(t *testing.T) {
-		bench(t, through[0], "-S", "-n", "-C", "-c", "4", "-j", "2", "-t", "25")
-	})
+	}, ways...)
 	sums := program(t, through[0], "psql", "-XAtc",
 		"SELECT (SELECT sum(abalance) FROM pgbench_accounts) = sum(delta), count(*) FROM pgbench_history")
-	if got, want := strings.TrimSpace(string(output(t, sums))), "t|300"; got != want {
+	if got, want := strings.TrimSpace(string(output(t, sums))), fmt.Sprintf("t|%d", 300*len(ways)); got != want {
 		t.Errorf("sums agree and rows written: %s, want %s", got, want)
 	}
 }

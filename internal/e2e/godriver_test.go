@@ -23,7 +23,12 @@ const driverLimit = 30 * time.Second
 // ports, and wants the same report.
 func sameReport(t *testing.T, run func(ctx context.Context, p port, report io.Writer) error) {
 	t.Helper()
-	direct, through := ports(t)
+	eachWay(t, func(t *testing.T, w way) { sameReportIn(t, w, run) }, preparingWays()...)
+}
+
+func sameReportIn(t *testing.T, w way, run func(ctx context.Context, p port, report io.Writer) error) {
+	t.Helper()
+	direct, through := ports(t, w)
 	for i := range direct {
 		t.Run(through[i].name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), driverLimit)
@@ -62,7 +67,7 @@ func TestPgx(t *testing.T) {
 				defer conn.Close(ctx)
 				err = pgxReads(ctx, conn, report)
 				if err == nil && !p.readOnly {
-					err = pgxWrites(ctx, conn, report)
+					err = pgxWrites(ctx, conn, p, report)
 				}
 				return err
 			})
@@ -116,8 +121,13 @@ func pgxBatch(ctx context.Context, conn *pgx.Conn, report io.Writer) error {
 	return results.Close()
 }
 
-func pgxWrites(ctx context.Context, conn *pgx.Conn, report io.Writer) error {
-	if _, err := conn.Exec(ctx, "CREATE TEMP TABLE t (a int PRIMARY KEY, b text)"); err != nil {
+func pgxWrites(ctx context.Context, conn *pgx.Conn, p port, report io.Writer) error {
+	table := "CREATE TEMP TABLE t (a int PRIMARY KEY, b text)"
+	if p.shared {
+		// Not one of a session: each of these is a transaction by itself.
+		table = "DROP TABLE IF EXISTS t; CREATE TABLE t (a int PRIMARY KEY, b text)"
+	}
+	if _, err := conn.Exec(ctx, table, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
 	rows := make([][]any, 5000)

@@ -1,4 +1,5 @@
--- What people type. The part below "writes" is left out on a replica.
+-- What people type. The part below "writes" is left out on a replica, and what
+-- stands between "state" and "end of state" where a server is not the client's own.
 SELECT 1 AS one, 'two' AS two, NULL AS three;
 \x on
 SELECT 1 AS one, 'two' AS two;
@@ -20,9 +21,16 @@ SELECT 2;
 ROLLBACK;
 COPY (SELECT g, 'row ' || g FROM generate_series(1, 5) g) TO STDOUT;
 \copy (SELECT g FROM generate_series(1, 3) g) TO STDOUT WITH (FORMAT csv)
+-- state
 PREPARE p (int) AS SELECT $1 + 1;
 EXECUTE p(41);
 DEALLOCATE p;
+-- end of state
+BEGIN;
+PREPARE p (int) AS SELECT $1 + 2;
+EXECUTE p(40);
+DEALLOCATE p;
+COMMIT;
 SET TimeZone = 'Asia/Tokyo';
 SHOW TimeZone;
 RESET TimeZone;
@@ -52,6 +60,7 @@ SELECT repeat('x', 100000) \g /dev/null
 SELECT length(repeat('x', 3000000));
 SELECT pg_is_in_recovery(), current_user, current_database();
 -- writes
+BEGIN;
 CREATE TEMP TABLE t (id int PRIMARY KEY, v text);
 INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 10) g;
 COPY t FROM STDIN;
@@ -65,3 +74,4 @@ bad line
 UPDATE t SET v = 'new' WHERE id > 8 RETURNING id, v;
 INSERT INTO t VALUES (1, 'again') ON CONFLICT (id) DO UPDATE SET v = excluded.v RETURNING v;
 DROP TABLE t;
+COMMIT;

@@ -6,6 +6,7 @@ import psycopg2
 import psycopg2.extras
 
 write = sys.argv[1] == "write"
+own = sys.argv[2] == "own"  # the server is ours between transactions
 conn = psycopg2.connect("")
 print(conn.server_version, conn.encoding, sorted(
     (n, conn.get_parameter_status(n)) for n in
@@ -52,18 +53,21 @@ conn.reset()
 
 if write:
     with conn, conn.cursor() as cur:
-        cur.execute("CREATE TEMP TABLE t (a int PRIMARY KEY, b text)")
+        cur.execute("CREATE TEMP TABLE t (a int PRIMARY KEY, b text)" + (" ON COMMIT DROP" if not own else ""))
         psycopg2.extras.execute_values(cur, "INSERT INTO t VALUES %s", [(i, str(i)) for i in range(500)])
         cur.copy_expert("COPY t FROM STDIN", io.StringIO("".join(f"{i}\tcopied\n" for i in range(500, 2000))))
         cur.execute("SELECT count(*), sum(a) FROM t")
         print(cur.fetchone())
     try:
         with conn, conn.cursor() as cur:
-            cur.execute("INSERT INTO t VALUES (1, 'again')")
+            if not own:
+                cur.execute("CREATE TEMP TABLE t (a int PRIMARY KEY) ON COMMIT DROP; INSERT INTO t VALUES (1)")
+            cur.execute("INSERT INTO t VALUES (1)")
     except psycopg2.errors.UniqueViolation as e:
         print(e.diag.constraint_name)
     conn.autocommit = True
     with conn.cursor() as cur:
+        # In every mode: who listens keeps the server.
         cur.execute("LISTEN e2e")
         cur.execute("NOTIFY e2e, 'heard'")
         conn.poll()

@@ -5,6 +5,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 write = sys.argv[1] == "write"
+own = sys.argv[2] == "own"  # the server is ours between transactions
 conn = psycopg.connect("")
 print(conn.info.server_version, conn.info.encoding, conn.info.timezone, conn.info.dbname)
 conn.add_notice_handler(lambda d: print("notice", d.severity, d.message_primary))
@@ -21,7 +22,8 @@ for i in range(12):
 print()
 print(conn.execute("SELECT %s * 2", (21,), prepare=True).fetchone())
 conn.commit()
-print(conn.execute("SELECT count(*) > 0 FROM pg_prepared_statements").fetchone())
+if own:
+    print(conn.execute("SELECT count(*) > 0 FROM pg_prepared_statements").fetchone())
 conn.commit()
 
 for sql in ("SELECT 1/0", "SELEC", "SELECT * FROM nowhere"):
@@ -73,7 +75,7 @@ conn.execute("DO $$ BEGIN RAISE NOTICE 'noticed'; END $$")
 conn.commit()
 
 if write:
-    conn.execute("CREATE TEMP TABLE t (a int PRIMARY KEY, b text)")
+    conn.execute("CREATE TEMP TABLE t (a int PRIMARY KEY, b text)" + (" ON COMMIT DROP" if not own else ""))
     with conn.cursor() as cur:
         cur.executemany("INSERT INTO t VALUES (%s, %s)", [(i, str(i)) for i in range(500)])
         print(cur.rowcount)
@@ -82,6 +84,8 @@ if write:
                 copy.write_row((i, "copied"))
         print(cur.execute("SELECT count(*), sum(a) FROM t").fetchone())
     conn.commit()
+    if not own:
+        conn.execute("CREATE TEMP TABLE t (a int PRIMARY KEY, b text) ON COMMIT DROP")
     try:
         with conn.cursor() as cur, cur.copy("COPY t FROM STDIN") as copy:
             copy.write_row((5000, "never"))
