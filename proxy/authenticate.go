@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // authenticate runs the exchange that auth_type asks for, AuthenticationOk
@@ -20,9 +22,12 @@ func (a *attempt) authenticate(ctx context.Context, ask *request) error {
 	if settings.ServerUser != nil {
 		ask.forced = settings.ServerUser(ask.database)
 	}
-	secret, found, err := a.secret(ctx, settings, method, ask)
-	if err != nil {
-		return err
+	var secret auth.Secret
+	var found bool
+	if method != auth.Any {
+		if secret, found, err = a.secret(ctx, settings, ask); err != nil {
+			return err
+		}
 	}
 	l := a.proxy.auth.Load().Begin(method, ask.user, secret, found)
 	l.Identify(a.systemUser(method), idents)
@@ -68,10 +73,31 @@ func (a *attempt) connection(ask *request) auth.Connection {
 	return c
 }
 
-// secret finds what is stored for the user, and whether there is such a user.
-func (a *attempt) secret(_ context.Context, settings *Settings, _ auth.Method, ask *request) (auth.Secret, bool, error) {
+// secret finds what is stored for the user, and whether there is such a user: in
+// the user list, or else by auth_query.
+func (a *attempt) secret(ctx context.Context, settings *Settings, ask *request) (auth.Secret, bool, error) {
 	secret, found := settings.Users.Lookup(ask.user)
-	return secret, found, nil
+	if found || settings.AuthQuery == nil {
+		return secret, found, nil
+	}
+	q := settings.AuthQuery(ask.database)
+	if q.User == "" {
+		return secret, false, nil
+	}
+	secret, found, err := a.proxy.lookups.find(ctx, &q, ask.user)
+	if err == nil {
+		a.lookedUp = &q
+		return secret, found, nil
+	}
+	var own *wire.Error
+	if errors.As(err, &own) && (own.Raw == nil || own.Code == wire.CodeInvalidCatalogName) {
+		// The database is not there, so nobody can be found in it; PgBouncer tells
+		// that, too.
+		return secret, false, own
+	}
+	a.reason = err.Error()
+	return secret, false, wire.Fatal(wire.CodeInvalidAuthorization, "pgvip could not look up the user",
+		"The log of pgvip says why auth_query failed.")
 }
 
 // systemUser is who the connection itself says the client is; "" when it does
@@ -114,6 +140,9 @@ func (a *attempt) converse(l *auth.Login, ask *request) error {
 		<-p.compute
 	}
 	a.reason = l.Reason()
+	if a.lookedUp != nil {
+		p.lookups.doubt(a.lookedUp, ask.user)
+	}
 	return failed
 }
 

@@ -44,19 +44,24 @@ func whoami(t testing.TB, conninfo string) string {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := pgconn.Connect(ctx, conninfo)
-	var refused *pgconn.PgError
-	switch {
-	case errors.As(err, &refused):
-		return refused.Code + " " + refused.Message
-	case err != nil:
-		return err.Error()
+	if err != nil {
+		return said(err)
 	}
 	defer conn.Close(ctx)
 	results, err := conn.Exec(ctx, "SELECT current_user").ReadAll()
 	if err != nil {
-		return err.Error()
+		return said(err)
 	}
 	return string(results[0].Rows[0][0])
+}
+
+// said is what a server said, SQLSTATE and message.
+func said(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code + " " + refused.Message
+	}
+	return err.Error()
 }
 
 // tcp is how a client gets to the port.
@@ -179,15 +184,11 @@ func TestCertificates(t *testing.T) {
 			}
 			conn, err := pgconn.ConnectConfig(t.Context(), config)
 			got := ""
-			var refused *pgconn.PgError
-			switch {
-			case err == nil:
+			if err == nil {
 				got = conn.ParameterStatus("session_authorization")
 				conn.Close(t.Context())
-			case errors.As(err, &refused):
-				got = refused.Code + " " + refused.Message
-			default:
-				got = err.Error()
+			} else {
+				got = said(err)
 			}
 			if got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)

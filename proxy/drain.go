@@ -42,6 +42,8 @@ func (p *Proxy) Shutdown(ctx context.Context) {
 		p.await(ctx)
 	}
 	p.running.Wait()
+	p.lookups.close()
+	p.lookups.closing.Wait()
 }
 
 // await waits until no client is left, and reports whether that came to be

@@ -57,6 +57,8 @@ type attempt struct {
 	startup  *wire.Startup
 	ask      *request // once the client is known
 	reason   string   // for the log, when the client is told less
+
+	lookedUp *AuthQuery // that the user's secret has come by
 }
 
 // run does all steps. A *wire.Error is for the client; errQuiet for nobody.

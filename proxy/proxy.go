@@ -35,8 +35,11 @@ type Counters struct {
 	Logins       atomic.Uint64
 	LoginsFailed atomic.Uint64
 	Cancels      atomic.Uint64
-	StateLeft    atomic.Uint64 // statements that may have left session state on a shared server
-	StateRefused atomic.Uint64 // statements that were refused for it
+	AuthQueries  atomic.Uint64
+
+	AuthQueryErrors atomic.Uint64
+	StateLeft       atomic.Uint64 // statements that may have left session state on a shared server
+	StateRefused    atomic.Uint64 // statements that were refused for it
 
 	TurnedAway atomic.Uint64 // clients for whom there was no file descriptor
 
@@ -83,6 +86,7 @@ type Proxy struct {
 	sessions registry
 	guesses  guesses
 	welcomes welcomes
+	lookups  *lookups
 	counters Counters
 
 	ctx     context.Context
@@ -110,6 +114,7 @@ func New(o Options) *Proxy {
 		stop:    stop,
 		changed: make(chan struct{}),
 	}
+	p.lookups = newLookups(p)
 	rand.Read(p.mockSecret[:])
 	p.Apply(o.Settings)
 	p.count.databases, p.count.users = make(map[string]int), make(map[string]int)
@@ -147,6 +152,7 @@ func (p *Proxy) SetTable(t *route.Table) {
 	p.changed = make(chan struct{})
 	p.mu.Unlock()
 	p.pools.Follow(t)
+	p.lookups.follow(t)
 	for _, s := range p.shards {
 		s.loop.Post(s.unpark)
 	}

@@ -21,6 +21,9 @@ type Settings struct {
 	FailoverWaitTimeout    time.Duration // for a node to go to
 	ApplicationNameAddHost bool
 
+	// AuthQuery says how users of a database are looked up who are not in Users. It
+	// is pure; any goroutine may call it. May be nil.
+	AuthQuery func(database string) AuthQuery
 	// MockSecret makes the salts of users who do not exist. Nodes that share it
 	// answer alike; without one it is random for each process.
 	MockSecret []byte

@@ -211,6 +211,7 @@ func proxySettings(in *inputs) proxy.Settings {
 		AuthMethod:             authMethod(c.AuthType),
 		HBA:                    in.hba,
 		Users:                  in.users,
+		AuthQuery:              func(db string) proxy.AuthQuery { return authQuery(in, db) },
 		SCRAMIterations:        c.SCRAMIterations,
 		MockSecret:             []byte(c.MockAuthenticationNonce.Reveal()),
 		ServerUser:             func(db string) string { return c.Database(db).User },
@@ -266,7 +267,6 @@ func poolSettings(in *inputs) pool.Settings {
 			r.Credential = serverCredential(in, c.Database(database), user)
 			return r
 		},
-		MaxPreparedStatements: c.MaxPreparedStatements,
 	}
 }
 

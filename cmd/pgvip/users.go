@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
+	"github.com/pgvip/pgvip/console"
+	"github.com/pgvip/pgvip/proxy"
 )
 
 // readUserList reads the list that auth_file names; without one it is empty. What
@@ -52,6 +55,28 @@ func readHBA(c *config.Config) (*auth.HBA, error) {
 		return nil, listFaults(c.AuthHBAFile, err)
 	}
 	return hba, nil
+}
+
+// authQuery says how users of a database are looked up who are not in the list.
+// auth_user itself is never looked up: its password is auth_user_password, or
+// else what the list has.
+func authQuery(in *inputs, database string) proxy.AuthQuery {
+	c := in.config
+	r := c.Rules(database, "")
+	q := proxy.AuthQuery{User: r.AuthUser, SQL: r.AuthQuery, Database: r.AuthDBName}
+	if q.Database == "" && !slices.Contains(console.Databases(), database) {
+		q.Database = database
+	}
+	if q.User == "" || q.Database == "" {
+		return proxy.AuthQuery{} // the console has no roles to look up
+	}
+	if q.User == c.AuthUser && c.AuthUserPassword.IsSet() {
+		q.Credential = auth.Credential{Password: c.AuthUserPassword.Reveal()}
+	} else {
+		secret, _ := in.users.Lookup(q.User)
+		q.Credential = secret.Credential()
+	}
+	return q
 }
 
 // serverCredential is what the servers of a database with a user of its own log

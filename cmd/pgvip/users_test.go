@@ -110,3 +110,38 @@ databases:
 		t.Error("another user's pool got the secret of the database's user")
 	}
 }
+
+func TestWhoIsLookedUpWhere(t *testing.T) {
+	path := writeConfig(t, good+`
+auth_user: looker
+auth_user_password: word
+auth_query: SELECT 1
+databases:
+  own: {auth_user: app, auth_query: SELECT 2, auth_dbname: users}
+  stranger: {auth_user: stranger}
+`)
+	in, err := readInputs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookUp := proxySettings(in).AuthQuery
+	for _, tt := range []struct{ database, user, password, sql, in string }{
+		{"shop", "looker", "word", "SELECT 1", "shop"},
+		{"own", "app", "secret", "SELECT 2", "users"},
+		{"stranger", "stranger", "", "SELECT 1", "stranger"},
+		{"pgbouncer", "", "", "", ""},
+	} {
+		got := lookUp(tt.database)
+		if got.User != tt.user || got.Credential.Password != tt.password || got.SQL != tt.sql || got.Database != tt.in {
+			t.Errorf("%s: as %q, %q in %q, want %+v", tt.database, got.User, got.SQL, got.Database, tt)
+		}
+	}
+	in.config.AuthDBName = "users"
+	if got := lookUp("pgbouncer").Database; got != "users" {
+		t.Errorf("operators are looked up in %q, want auth_dbname", got)
+	}
+	in.config.AuthUser = ""
+	if got := lookUp("shop"); got.User != "" {
+		t.Errorf("without auth_user: as %q", got.User)
+	}
+}
