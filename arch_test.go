@@ -56,6 +56,8 @@ var diagram = map[string][]string{
 	"bench/rival":           {"internal/lab", "bench/..."},
 	"bench/cmd/pgvip-bench": {"bench", "bench/..."},
 
+	"migrate": {"config"},
+
 	"cmd/pgvip": {"..."},
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // Entry is one setting as SHOW CONFIG has it: in PgBouncer's form, in which
@@ -45,8 +44,9 @@ func Set(c *Config, key, text string) (*Config, error) {
 	case l.secret:
 		return nil, inFile(key)
 	}
-	if l.unit > 0 && bareNumber.MatchString(text) {
-		text += strings.TrimPrefix(l.unit.String(), "1")
+	text, err := l.form.fromPlain(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	changed := *c // fields are replaced and not written through, so the maps may be shared
 	r := &reader{file: c.File, seen: map[string]position{}}

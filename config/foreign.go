@@ -143,6 +143,7 @@ func meaninglessKeys() []foreignGroup {
 			"ignore_startup_parameters"}},
 		{"is PgBouncer's: every parameter that PostgreSQL reports is tracked, without a list", []string{
 			"track_extra_parameters"}},
+		{"is PgBouncer's: a client names itself", []string{"databases.*.application_name"}},
 		{"is PgBouncer's: write reserve_pool_size", []string{"databases.*.reserve_pool"}},
 		{"is PgBouncer's: pgvip does not do LDAP", []string{"auth_ldap_options"}},
 		{"is PgBouncer's: the cipher suites of TLS 1.3 are not chosen by hand, all of them are good", []string{

@@ -15,8 +15,7 @@ type leaf[S any] struct {
 	path    string
 	restart bool
 	secret  bool
-	// unit is what PgBouncer's plain numbers count; 0 for what is no duration.
-	unit time.Duration
+	form    form
 
 	show func(of *S) string // as SHOW CONFIG prints it
 	// carry copies the value of one struct into another and reports whether the
@@ -27,12 +26,12 @@ type leaf[S any] struct {
 
 // fieldOf gives a plain key the leaf for the field at.
 func fieldOf[S, T any](s setting[S], at func(*S) *T) setting[S] {
-	unit := unitOf[T](s.name)
+	form := formOf[T](s.name)
 	s.leaves = func() []leaf[S] {
 		_, isSecret := any(*new(T)).(Secret)
 		return []leaf[S]{{
-			path: s.name, secret: isSecret, unit: unit, fill: s.fill,
-			show: func(of *S) string { return plain(*at(of), unit) },
+			path: s.name, secret: isSecret, form: form, fill: s.fill,
+			show: func(of *S) string { return plain(*at(of), form.unit) },
 			carry: func(from, into *S) bool {
 				changed := !reflect.DeepEqual(*at(from), *at(into))
 				*at(into) = *at(from)
@@ -41,18 +40,6 @@ func fieldOf[S, T any](s setting[S], at func(*S) *T) setting[S] {
 		}}
 	}
 	return s
-}
-
-// unitOf is what PgBouncer counts a duration in.
-func unitOf[T any](name string) time.Duration {
-	switch _, isDuration := any(*new(T)).(time.Duration); {
-	case !isDuration:
-		return 0
-	case name == "tcp_user_timeout":
-		return time.Millisecond
-	default:
-		return time.Second
-	}
 }
 
 // leavesOf lists the plain keys of a table, those of its sections included.
@@ -73,7 +60,7 @@ func leavesOf[S any](table []setting[S]) []leaf[S] {
 // lift makes the leaf of a section one of the struct around it.
 func lift[S, T any](section string, l leaf[T], at func(*S) *T) leaf[S] {
 	return leaf[S]{
-		path: join(section, l.path), restart: l.restart, secret: l.secret, unit: l.unit,
+		path: join(section, l.path), restart: l.restart, secret: l.secret, form: l.form,
 		show:  func(of *S) string { return l.show(at(of)) },
 		carry: func(from, into *S) bool { return l.carry(at(from), at(into)) },
 		fill:  func(r *reader, into *S, v value) { l.fill(r, at(into), v) },
