@@ -27,6 +27,8 @@ type Borrower interface {
 	Ready(s *Server)
 	// Copying says that the server wants the data of a COPY before anything else.
 	Copying(s *Server)
+	// Resolved says that a message which Forward had wait can be judged now.
+	Resolved(s *Server)
 	// Flushed says that what Send had to queue has gone out.
 	Flushed(s *Server)
 	// Lost says that the server is gone.

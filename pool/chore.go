@@ -35,6 +35,7 @@ func (s *Server) ask(c chore, statements ...string) {
 		b = appendQuery(b, sql)
 		s.replies.Sent('Q', wire.Swallow)
 	}
+	s.dropUnnamed()
 	s.conn.Write(b)
 	s.choreTimer.Stop()
 	s.choreTimer = s.pool.loop.After(choreTimeout, func() {
@@ -77,6 +78,7 @@ func (s *Server) applySettings() bool {
 		// It goes with the client's request, without a round trip of its own.
 		s.chore = setting
 		s.before = appendQuery(s.before[:0], q)
+		s.dropUnnamed()
 		s.replies.Sent('Q', wire.Swallow)
 		s.used = true
 	default:
@@ -242,6 +244,7 @@ func (s *Server) refuseSettings(e *wire.Error) {
 	b.Profile().setAccepted(false)
 	s.givenKnown = false
 	s.Soil(StateUnknown)
+	s.detach()
 	e.Raw = nil
 	e.Severity = wire.SeverityFatal
 	s.borrower = nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/statement"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -37,25 +38,28 @@ type Pool struct {
 	gone    atomic.Bool  // as retired, for those on other goroutines
 
 	// Owned by the loop.
-	rules    Rules
-	claims   claims
-	idle     []*Server // in the order of their last use
-	servers  map[*Server]struct{}
-	queue    queue
-	spare    *Waiter // recycled waiters, linked by next
-	dialing  int
-	trouble  bool        // the last login failed
-	retry    *loop.Timer // running while logins are being held back
-	sweeper  *loop.Timer // for the idle server that expires next
-	sparing  bool        // sweeper does not count server_idle_timeout
-	waitTime *loop.Timer // for the oldest waiter
-	reserve  *loop.Timer // for the oldest waiter's right to the reserve
-	yieldAt  *loop.Timer // when an idle server may be given up
-	disuse   *loop.Timer // ends the pool
-	leaving  int         // servers that were told goodbye and are not closed yet
-	retired  bool        // the node is no longer a place to go
-	paused   bool        // an operator's wish
-	tally    tally
+	statements *statement.Store // the loop's
+	scratch    []byte           // for one request to a server
+	gathered   []byte           // for one answer to a client
+	rules      Rules
+	claims     claims
+	idle       []*Server // in the order of their last use
+	servers    map[*Server]struct{}
+	queue      queue
+	spare      *Waiter // recycled waiters, linked by next
+	dialing    int
+	trouble    bool        // the last login failed
+	retry      *loop.Timer // running while logins are being held back
+	sweeper    *loop.Timer // for the idle server that expires next
+	sparing    bool        // sweeper does not count server_idle_timeout
+	waitTime   *loop.Timer // for the oldest waiter
+	reserve    *loop.Timer // for the oldest waiter's right to the reserve
+	yieldAt    *loop.Timer // when an idle server may be given up
+	disuse     *loop.Timer // ends the pool
+	leaving    int         // servers that were told goodbye and are not closed yet
+	retired    bool        // the node is no longer a place to go
+	paused     bool        // an operator's wish
+	tally      tally
 	// generation counts the reconnects: a login begun before one is out of date.
 	generation int
 }
@@ -96,6 +100,7 @@ func (p *Pool) Acquire(b Borrower) *Waiter {
 // cleaned.
 func (s *Server) Release() {
 	s.given = *s.borrower.Profile()
+	s.detach()
 	s.borrower = nil
 	s.state = draining
 	s.Push()

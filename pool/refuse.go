@@ -69,18 +69,22 @@ func blockError() *wire.Error {
 		Hint:    "The setting is pool_mode of pgvip."}
 }
 
-// exchange gives the borrower our error in place of one that a mark has caused, and
-// before it what came before. It returns false for any other error.
+// exchange gives the borrower our error in place of one that a mark has caused, or
+// one with another name in it, and before it what came before. It returns false for any other error.
 func (s *Server) exchange(message, before []byte) bool {
 	if s.state != lent {
 		return false
 	}
-	e := refused(message)
-	if e == nil {
+	mine := s.renamed
+	if e := refused(message); e != nil {
+		mine = e.Append(nil)
+	}
+	if mine == nil {
 		return false
 	}
+	s.renamed = nil
 	s.passOn(before)
-	s.passOn(e.Append(nil))
+	s.passOn(mine)
 	return true
 }
 

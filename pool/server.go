@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/statement"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -75,6 +76,8 @@ type Server struct {
 	lastUse    time.Time // when it was last given back
 	stale      bool      // to be closed as soon as it is free
 	meter      meter
+	known      *statement.Server // prepared statements, once a client has used any
+	renamed    []byte            // the error just noted as the client is to see it, nil for as it is
 
 	cancelling bool     // a cancel request is under way
 	suspect    bool     // one has failed and may yet arrive
@@ -140,6 +143,9 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			break
 		}
 		message := b[at : at+n]
+		if s.known != nil && typ != 'D' && s.madeUp(b[from:at]) {
+			from = at
+		}
 		forward, err := s.note(typ, message, piece)
 		if err != nil {
 			s.passOn(b[from:at])
@@ -177,6 +183,9 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			return 0
 		}
 	}
+	if s.known != nil && s.madeUp(b[from:at]) {
+		from = at
+	}
 	s.passOn(b[from:at])
 	if s.deferred && at == len(b) && s.frames.Between() {
 		s.deferred = false
@@ -185,6 +194,7 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			return 0
 		}
 	}
+	s.resolve()
 	if s.ending {
 		s.checkEnd()
 	}
@@ -222,6 +232,9 @@ func (s *Server) Ending(flush bool) {
 	if flush {
 		s.conn.Write([]byte{'H', 0, 0, 0, 4})
 	}
+	if s.answerMadeUp() {
+		s.checkEnd()
+	}
 }
 
 // Terminate passes a client's goodbye on to a server that waits for more: what it
@@ -253,6 +266,7 @@ func (s *Server) checkEnd() {
 
 // passOn gives the borrower its replies; without one they are dropped.
 func (s *Server) passOn(b []byte) {
+	b = s.withGathered(b)
 	if len(b) > 0 && s.borrower != nil && s.state == lent {
 		s.pool.tally.traffic.Sent += uint64(len(b))
 		s.borrower.Reply(s, b)
@@ -276,13 +290,18 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 		if len(message) != 6 {
 			return false, errLength
 		}
+		before := s.replies.Done()
 		action, err := s.replies.GotReady(message[5])
+		s.noteAnswer(typ, before)
 		if err == nil && action == wire.Forward {
 			s.meter.ready(&s.pool.tally, message[5], s.replies.Outstanding() > 0, s.pool.loop.Now())
 		}
 		return action == wire.Forward && !s.holds() && !s.blocks(), err
 	}
+	s.readStatements(typ, message, piece)
+	before := s.replies.Done()
 	action, err := s.replies.Got(typ)
+	s.noteAnswer(typ, before)
 	if err != nil {
 		return false, fmt.Errorf("message of type %q: %w", typ, err)
 	}
@@ -422,6 +441,9 @@ func (s *Server) leave(why string) {
 		s.pool.log.Debug("server closed", zap.String("cause", why), zap.Uint32("pid", s.pid))
 	}
 	s.pool.removed(s)
+	if s.known != nil {
+		s.known.Close()
+	}
 	s.state = closed
 	s.borrower, s.waiter = nil, nil
 	s.choreTimer.Stop()

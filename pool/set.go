@@ -15,6 +15,7 @@ import (
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/statement"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -75,8 +76,9 @@ type Set struct {
 	pools       map[Key]*Pool
 	private     map[*Pool]struct{} // pools of one client each
 	perLoop     map[*loop.Loop]int
-	credentials map[string]auth.Credential // by user
-	table       *route.Table               // of the last Follow; nil before the first
+	statements  map[*loop.Loop]*statement.Store // each belongs to its loop
+	credentials map[string]auth.Credential      // by user
+	table       *route.Table                    // of the last Follow; nil before the first
 	closed      bool
 	gates       gates
 	every       map[*Pool]struct{} // those above, and those that have ended and still count
@@ -102,10 +104,14 @@ func NewSet(o Options) *Set {
 		pools:       make(map[Key]*Pool),
 		private:     make(map[*Pool]struct{}),
 		perLoop:     make(map[*loop.Loop]int),
+		statements:  make(map[*loop.Loop]*statement.Store),
 		credentials: make(map[string]auth.Credential),
 		gates:       gates{paused: make(map[string]bool), disabled: make(map[string]bool)},
 		every:       make(map[*Pool]struct{}),
 		past:        make(map[string]*tally),
+	}
+	for _, l := range o.Loops {
+		t.statements[l] = statement.NewStore()
 	}
 	t.settings.Store(&o.Settings)
 	return t
@@ -228,6 +234,9 @@ func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
 		role:    role,
 		rules:   t.settings.Load().rules(key),
 		servers: make(map[*Server]struct{}),
+
+		statements: t.statements[home],
+
 		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
 			zap.String("db", key.Database), zap.String("user", key.User)),
 	}

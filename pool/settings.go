@@ -28,6 +28,7 @@ type Settings struct {
 	Keepalive              *dial.Keepalive    // of connections to servers; nil means dial's default
 	TLS                    *tlsconf.Connector // of connections to servers; nil means none
 	MinIterations          int                // of SCRAM that a server may ask for; 0 means auth.DefaultMinIterations
+	MaxPreparedStatements  int                // that a shared server keeps; 0 does not follow clients' statements
 
 	// Rules are those of every pool, unless RulesFor is set.
 	Rules

@@ -61,6 +61,9 @@ func (s *session) move(p *pool.Pool) {
 	if s.phase != moving {
 		return // it has ended meanwhile
 	}
+	if s.statements != nil {
+		s.statements.Leave()
+	}
 	from, to := s.home.Load(), &stay{p.Loop()}
 	s.conn.Move(p.Loop(), func(err error) {
 		s.home.Store(to)
@@ -106,6 +109,7 @@ func (s *session) Lent(server *pool.Server) {
 	if s.shares {
 		s.last = server.Pool()
 	}
+	s.attach()
 	s.conn.Resume(loop.PauseFull)
 	if !s.inData {
 		s.conn.Process()
@@ -140,7 +144,7 @@ func (s *session) Reply(server *pool.Server, b []byte) {
 // Ready implements pool.Borrower.
 func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
-	over := s.shares && !s.leaving && !s.goodbye && s.fault == nil && s.frames.Between() && server.Done()
+	over := s.shares && !s.leaving && !s.goodbye && s.fault == nil && s.frames.Between() && !s.large.whole && server.Done()
 	if s.waiting && over {
 		s.waiting, s.resetting = false, false // the next request takes its turn
 	} else if s.waiting && s.goOn() {

@@ -91,7 +91,7 @@ func newSite(t testing.TB, p plan) *site {
 	}
 	servers := pool.Settings{
 		Rules:             pool.Rules{PoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour, QueryWaitTimeout: patience},
-		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, CancelWaitTimeout: patience,
+		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, CancelWaitTimeout: patience, MaxPreparedStatements: 200,
 	}
 	if p.pool != nil {
 		p.pool(&servers)

@@ -98,6 +98,6 @@ func (s *session) pauses(piece wire.Piece) bool {
 // goOn sends on what has waited. It reports whether that keeps the server busy.
 func (s *session) goOn() bool {
 	s.waiting, s.resetting = false, false
-	s.conn.Process()
+	s.proceed()
 	return s.phase != bound || s.server.Outstanding()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/statement"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -43,13 +44,17 @@ type session struct {
 	home atomic.Pointer[stay]
 
 	// Owned by the loop.
-	conn      loop.Conn
-	profile   pool.Profile // what it expects of its servers
-	node      *route.Node  // for reads: where this client goes as long as it can
-	server    *pool.Server
-	waiter    *pool.Waiter
-	private   *pool.Pool // of a client that needs a server of its own
-	last      *pool.Pool // of the last server
+	conn    loop.Conn
+	profile pool.Profile // what it expects of its servers
+	node    *route.Node  // for reads: where this client goes as long as it can
+	server  *pool.Server
+	waiter  *pool.Waiter
+	private *pool.Pool // of a client that needs a server of its own
+	last    *pool.Pool // of the last server
+	large   collected
+
+	statements *statement.Client // prepared; nil until it has used any
+
 	started   time.Time
 	asked     time.Time // when its last request began that needed a server
 	frames    wire.Framer
@@ -60,6 +65,7 @@ type session struct {
 	fault     *wire.Error // what the client has broken; it is told behind its replies
 	goodbye   bool        // the client has said Terminate
 	shares    bool        // its server goes to others between its transactions
+	prepares  bool        // and its prepared statements are followed
 	request   byte        // type of the message forwarded last
 	resetting bool        // a statement that takes parameters away is on its way
 	waiting   bool        // what the client has sent since waits for that
@@ -163,10 +169,12 @@ func (s *session) wake(b []byte) bool {
 // forward passes the client's messages on to its server and returns how many
 // bytes, of a message that is not whole, are to be kept.
 func (s *session) forward(b []byte) int {
-	out := outgoing{in: b}
+	out := outgoing{in: b, buffer: s.server.Scratch()}
 	at := 0
+	s.waiting = !s.release(&out, 0)
 	for at < len(b) && !s.waiting {
-		typ, n, piece := s.frames.Next(b[at:])
+		frames := s.frames
+		typ, n, piece := s.next(b[at:])
 		begins := piece == wire.Whole || piece == wire.First
 		switch {
 		case piece == wire.Bad, (begins || piece == wire.Short) && !wire.Frontend(b[at]):
@@ -182,6 +190,20 @@ func (s *session) forward(b []byte) int {
 		case piece == wire.Whole && !s.noteReset(typ, b[at+wire.HeaderSize:at+n]):
 			s.waiting = true
 			continue
+		case s.prepares && piece != wire.Whole && s.gather(&out, at, n, piece):
+			if s.phase == ended {
+				return 0
+			}
+			at += n
+			s.request = 'P'
+			s.waiting = !s.release(&out, at)
+			continue
+		case begins && s.prepares:
+			if !s.exchange(&out, b[at:at+n], at, n, piece) {
+				s.frames, s.waiting = frames, true
+				continue
+			}
+			s.request = typ
 		case begins:
 			s.note(typ, b[at:at+n])
 			if s.shares {
@@ -202,6 +224,11 @@ func (s *session) forward(b []byte) int {
 // note keeps the books for one message that goes to the server.
 func (s *session) note(typ byte, message []byte) {
 	s.server.Sent(typ)
+	s.expect(typ, message)
+}
+
+// expect notes whether a message may end in a commit.
+func (s *session) expect(typ byte, message []byte) {
 	switch typ {
 	case 'Q', 'P':
 		// COMMIT, END, PREPARE TRANSACTION, or anything outside a transaction.
@@ -371,6 +398,9 @@ func (s *session) end(why cause, err *wire.Error) {
 
 // forget takes the session out of everything that counts or finds it.
 func (s *session) forget() {
+	if s.statements != nil {
+		s.statements.Close()
+	}
 	s.proxy.sessions.remove(s)
 	s.uncount()
 }

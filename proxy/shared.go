@@ -12,22 +12,45 @@ import (
 // the beginning or all, for what it may leave on the server and for what the mode
 // does not allow.
 func (s *session) inspect(out *outgoing, at, n int, piece wire.Piece) {
-	message := out.in[at : at+n]
+	j := s.judge(out.in[at:at+n], piece == wire.Whole)
+	if j.instead != nil {
+		out.replace(at, n, j.instead)
+	}
+	s.noteJudged(j, j.makes)
+}
+
+// judged is what the text of a message says.
+type judged struct {
+	instead []byte     // goes to the server in its place, so that it is refused
+	refused bool       // because of session state
+	makes   pool.State // that it may leave
+}
+
+// judge looks at a message, of which all or the beginning is at hand.
+func (s *session) judge(message []byte, whole bool) judged {
 	text := statementText(message)
 	if text == nil {
-		return
+		return judged{}
 	}
 	h := inspect(text, s.server.Tracks)
 	switch {
-	case h.begins && s.server.Mode() == pool.StatementMode && piece == wire.Whole:
-		out.replace(at, n, pool.AppendRefused(nil, message, pool.RefusedBlock))
-	case h.state == 0:
-	case s.server.Refuses() && piece == wire.Whole:
+	case h.begins && s.server.Mode() == pool.StatementMode && whole:
+		return judged{instead: pool.AppendRefused(nil, message, pool.RefusedBlock)}
+	case h.state != 0 && s.server.Refuses() && whole:
+		return judged{instead: pool.AppendRefused(nil, message, pool.RefusedState), refused: true}
+	}
+	return judged{makes: h.state}
+}
+
+// noteJudged notes what was judged, once it is sent; made is the state that it
+// may leave now.
+func (s *session) noteJudged(j judged, made pool.State) {
+	if j.refused {
 		s.proxy.counters.StateRefused.Add(1)
-		out.replace(at, n, pool.AppendRefused(nil, message, pool.RefusedState))
-	default:
-		s.noteState(h.state)
-		s.server.Soil(h.state)
+	}
+	if made != 0 {
+		s.noteState(made)
+		s.server.Soil(made)
 	}
 }
 
@@ -55,22 +78,31 @@ func (s *session) noteState(state pool.State) {
 // outgoing is what goes to the server in one write: the client's bytes, and in
 // place of some of its messages others.
 type outgoing struct {
-	in  []byte
-	at  int    // in[:at] stands in out
-	out []byte // nil as long as nothing was replaced
+	in     []byte
+	at     int     // in[:at] stands in out
+	out    []byte  // empty as long as nothing was replaced
+	buffer *[]byte // that out may use, its contents are nobody's
 }
 
 // replace puts other bytes in place of in[at:at+n].
 func (o *outgoing) replace(at, n int, with []byte) {
-	o.out = append(o.out, o.in[o.at:at]...)
-	o.out = append(o.out, with...)
-	o.at = at + n
+	if o.out == nil {
+		o.out = (*o.buffer)[:0]
+	}
+	o.put(append(append(o.out, o.in[o.at:at]...), with...), at+n)
+}
+
+// put makes out what goes for in[:at].
+func (o *outgoing) put(out []byte, at int) {
+	o.out, *o.buffer = out, out
+	o.at = at
 }
 
 // until is what goes out for in[:at].
 func (o *outgoing) until(at int) []byte {
-	if o.out == nil {
-		return o.in[:at]
+	if len(o.out) == 0 {
+		return o.in[o.at:at]
 	}
-	return append(o.out, o.in[o.at:at]...)
+	o.put(append(o.out, o.in[o.at:at]...), at)
+	return o.out
 }

@@ -56,7 +56,9 @@ func (c *Client) join(t *Store) {
 	}
 	c.store = t
 	for _, e := range c.names {
+		mark := e.stmt.mark
 		e.stmt = t.add(e.stmt.identity)
+		e.stmt.mark = mark
 	}
 	c.unnamed.join(t)
 }

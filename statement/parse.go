@@ -16,6 +16,7 @@ func (s *Server) parse(out, raw, m, name, text []byte) ([]byte, Verdict) {
 		return s.parseDuplicate(out, raw, old, name, text)
 	}
 	st := s.store.intern(text, s.Encoding)
+	st.mark = s.Mark
 	k, is := s.standing(st)
 	if is == unclear || is == present && s.statusUnclear() {
 		s.store.release(st)

@@ -25,8 +25,11 @@ type Server struct {
 	client  *Client // nil while it is not lent
 	limit   int     // max_prepared_statements
 
-	// Encoding is client_encoding as the server has it.
+	// Encoding is client_encoding as the client has it.
 	Encoding string
+	// Mark is what the caller has to say about the text of a Parse; with each Bind
+	// of that statement it is said again.
+	Mark uint16
 
 	known   map[*Statement]*known
 	recent  recent
@@ -212,6 +215,7 @@ func (s *Server) useNamed(out, raw, m []byte, at int, name []byte) ([]byte, Verd
 	if st == nil {
 		return s.useUnknown(out, raw, m, name)
 	}
+	s.Mark = st.mark
 	k, is := s.standing(st)
 	if is == unclear {
 		return out, Wait

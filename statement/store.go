@@ -30,6 +30,7 @@ type Statement struct {
 	name  string // on servers
 	refs  int    // clients' names, servers, and Parses under way
 	drops bool   // it takes prepared statements away: DEALLOCATE or DISCARD
+	mark  uint16 // Server.Mark of its last Parse
 }
 
 // NewStore returns an empty Store.

@@ -25,6 +25,7 @@ type unnamed struct {
 	holds uint64 // the version it is all of; 0 while it is not
 	left  int    // bytes of it still to come
 	drops bool   // it takes prepared statements away
+	mark  uint16 // Server.Mark of its Parse
 }
 
 // keep notes the text of a Parse, of which all or the beginning is at hand.
@@ -84,6 +85,7 @@ func (s *Server) parseUnnamed(out, m, text []byte) ([]byte, Verdict) {
 	}
 	s.store.versions++
 	v := s.store.versions
+	c.unnamed.mark = s.Mark
 	c.unnamed.keep(v, text, length(m)-(len(m)-len(text)))
 	s.awaitUnnamed(pos, v, opParseUnnamed, &c.unnamed)
 	return out, Pass
@@ -108,6 +110,7 @@ func (s *Server) awaitUnnamed(pos, version uint64, kind opKind, u *unnamed) {
 func (s *Server) useUnnamed(out, raw, m []byte) ([]byte, Verdict) {
 	u := &s.client.unnamed
 	version, has := u.version, s.unnamed
+	s.Mark = u.mark
 	if u.pending > 0 {
 		if s.unclear(u.pos) {
 			return out, Wait

@@ -267,6 +267,7 @@ func poolSettings(in *inputs) pool.Settings {
 			r.Credential = serverCredential(in, c.Database(database), user)
 			return r
 		},
+		MaxPreparedStatements: c.MaxPreparedStatements,
 	}
 }
 
