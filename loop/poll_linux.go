@@ -24,14 +24,18 @@ const (
 // generation.
 type event = unix.EpollEvent
 
-// poller is an epoll instance and the descriptor that wakes it, in slot 0. It
-// is itself a descriptor that Go's network poller watches, for park.
+// poller is an epoll instance and the descriptor that wakes it, in slot 0.
+//
+// For park there is a second instance, the door, which Go's network poller watches:
+// epfd is behind it only while the loop is parked. Were epfd itself watched there,
+// each event would wake another thread for nothing while the loop is at work.
 type poller struct {
 	epfd     int
 	wakefd   int
-	file     *os.File // of epfd, which it owns
+	door     *os.File
+	doorfd   int // of door, which owns it
 	raw      syscall.RawConn
-	deadline time.Time // set on file
+	deadline time.Time // set on door
 
 	// What scan, made once so that parking allocates nothing, works on.
 	events []event
@@ -44,18 +48,13 @@ func openPoller() (*poller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	// Only a non-blocking descriptor is taken by the network poller.
-	if err := unix.SetNonblock(epfd, true); err != nil {
-		unix.Close(epfd)
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	p := &poller{epfd: epfd, file: os.NewFile(uintptr(epfd), "epoll")}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
-		p.file.Close()
-		return nil, fmt.Errorf("epoll: %w", err)
+	p := &poller{epfd: epfd, wakefd: -1}
+	if err := p.hangDoor(); err != nil {
+		p.close()
+		return nil, err
 	}
 	if p.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		p.file.Close()
+		p.close()
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	if err := p.control(unix.EPOLL_CTL_ADD, p.wakefd, eventRead, 0, 0); err != nil {
@@ -69,9 +68,35 @@ func openPoller() (*poller, error) {
 	return p, nil
 }
 
+// hangDoor makes the door, with epfd behind it and shut.
+func (p *poller) hangDoor() error {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("epoll_create1: %w", err)
+	}
+	// Only a non-blocking descriptor is taken by the network poller.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("epoll: %w", err)
+	}
+	p.door, p.doorfd = os.NewFile(uintptr(fd), "epoll"), fd
+	if p.raw, err = p.door.SyscallConn(); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, p.epfd, &event{}); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
 func (p *poller) close() {
-	unix.Close(p.wakefd)
-	p.file.Close()
+	if p.door != nil {
+		p.door.Close()
+	}
+	if p.wakefd >= 0 {
+		unix.Close(p.wakefd)
+	}
+	unix.Close(p.epfd)
 }
 
 // add begins to watch a socket, change watches it for something else, remove
@@ -118,8 +143,9 @@ func (p *poller) now(events []event) int {
 	return int(n)
 }
 
-// brief waits for events for less than a millisecond, which the network poller
-// cannot, and holds the processor meanwhile.
+// brief waits for events for so long at most, and holds the processor meanwhile: the
+// Go scheduler does not know. A signal, with which the scheduler asks for the
+// processor, ends it.
 func (p *poller) brief(events []event, d time.Duration) int {
 	ts := unix.NsecToTimespec(int64(max(d, 0)))
 	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
@@ -135,9 +161,16 @@ func (p *poller) brief(events []event, d time.Duration) int {
 func (p *poller) park(events []event, until time.Time) int {
 	if !until.Equal(p.deadline) {
 		p.deadline = until
-		_ = p.file.SetReadDeadline(until) // fails for no descriptor that can be polled
+		_ = p.door.SetReadDeadline(until) // fails for no descriptor that can be polled
 	}
 	p.events, p.ready = events, 0
+	p.open(eventRead)
 	_ = p.raw.Read(p.scan) // an error is the deadline
+	p.open(0)
 	return p.ready
+}
+
+// open opens the door, or shuts it with 0.
+func (p *poller) open(want uint32) {
+	_ = unix.EpollCtl(p.doorfd, unix.EPOLL_CTL_MOD, p.epfd, &event{Events: want}) // fails for nothing that was added
 }
