@@ -34,6 +34,7 @@ func (s *Server) Discard(why string, whole bool) {
 	// What is sent in front of its request may be what is cancelled.
 	s.given, s.givenKnown = *s.borrower.Profile(), false
 	s.Push()
+	s.detach()
 	s.borrower = nil
 	s.state = draining
 	s.ending = true

@@ -137,15 +137,17 @@ func (s *Server) Resume() { s.conn.Resume(loop.PausePeer) }
 // possible, except those that only we have asked for.
 func (s *Server) Data(_ *loop.Conn, b []byte) int {
 	from, at := 0, 0 // b[from:at] is still to be passed on
+	last := byte(0)
 	for at < len(b) {
 		typ, n, piece := s.frames.Next(b[at:])
 		if piece == wire.Short {
 			break
 		}
 		message := b[at : at+n]
-		if s.known != nil && typ != 'D' && s.madeUp(b[from:at]) {
+		if s.known != nil && last != 'D' && s.madeUp(b[from:at]) {
 			from = at
 		}
+		last = typ
 		forward, err := s.note(typ, message, piece)
 		if err != nil {
 			s.passOn(b[from:at])

@@ -64,15 +64,8 @@ func (s *Server) More(part []byte) {
 // Send. It is the pool's, so that the next request needs no memory.
 func (s *Server) Scratch() *[]byte { return &s.pool.scratch }
 
-// maxScratch bounds what the pool keeps between requests.
-const maxScratch = 256 << 10
-
-// Trim gives a large scratch buffer up.
-func (s *Server) Trim() {
-	if cap(s.pool.scratch) > maxScratch {
-		s.pool.scratch = nil
-	}
-}
+// maxGathered bounds the buffer that a pool keeps from one answer to the next.
+const maxGathered = 256 << 10
 
 // madeUp adds the answers whose turn has come and that no server gives to what is
 // gathered for the client, behind before. It reports whether there were any.
@@ -110,7 +103,7 @@ func (s *Server) withGathered(b []byte) []byte {
 	}
 	b = append(s.pool.gathered, b...)
 	s.pool.gathered = b[:0]
-	if cap(b) > maxScratch {
+	if cap(b) > maxGathered {
 		s.pool.gathered = nil
 	}
 	return b

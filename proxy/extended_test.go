@@ -231,6 +231,10 @@ func TestAnswersWithoutTheServer(t *testing.T) {
 	}
 	c.send(pgscript.Sync())
 	c.answer()
+	c.send(bind("p"), closing("p"), pgscript.Execute(""), pgscript.Parse("q", "SELECT 1"), pgscript.Sync())
+	if r := c.answer(); r.types != "23DC1Z" {
+		t.Errorf("between the server's answers: %q, want 23DC1Z", r.types)
+	}
 	c.send(pgscript.Parse("r", "SELECT 1"))
 	c.closeWrite()
 	if m, err := c.tryReceive(); err != nil || fmt.Sprintf("%T", m) != "*pgproto3.ParseComplete" {

@@ -94,9 +94,14 @@ func (o *outgoing) replace(at, n int, with []byte) {
 
 // put makes out what goes for in[:at].
 func (o *outgoing) put(out []byte, at int) {
-	o.out, *o.buffer = out, out
-	o.at = at
+	o.out, o.at = out, at
+	if cap(out) <= maxScratch {
+		*o.buffer = out
+	}
 }
+
+// maxScratch bounds the buffer that is kept from one request to the next.
+const maxScratch = 256 << 10
 
 // until is what goes out for in[:at].
 func (o *outgoing) until(at int) []byte {
