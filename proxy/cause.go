@@ -41,9 +41,28 @@ func (p phase) String() string {
 	}
 }
 
+// logBegin writes the line of a login.
+func (a *attempt) logBegin(s *session) {
+	if !a.proxy.settings.Load().Log.Connections {
+		return
+	}
+	a.proxy.log.Info("login", zap.Uint32("session", s.id), zap.Stringer("client", a.client),
+		zap.String("db", s.who.database), zap.String("user", s.user), zap.Stringer("role", s.role), zap.Bool("tls", a.tlsState != nil))
+}
+
+// logRefusal writes that of a login that came to nothing.
+func (a *attempt) logRefusal(fields ...zap.Field) {
+	if a.proxy.settings.Load().Log.PoolerErrors {
+		a.proxy.log.Info("login refused", append([]zap.Field{zap.Stringer("client", a.client), zap.Stringer("role", a.role)}, fields...)...)
+	}
+}
+
 // logEnd writes the one line of a session's end: who ended it, and in which
 // phase.
 func (s *session) logEnd(why cause, was phase, err *wire.Error) {
+	if l := s.proxy.settings.Load().Log; !l.Disconnections && (err == nil || !l.PoolerErrors) {
+		return
+	}
 	entry := s.proxy.log.Check(zap.InfoLevel, "session ended")
 	if entry == nil {
 		return

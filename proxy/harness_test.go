@@ -85,7 +85,8 @@ func newSite(t testing.TB, p plan) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clients := Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100, ClientLoginTimeout: patience, FailoverWaitTimeout: patience}
+	clients := Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100, ClientLoginTimeout: patience, FailoverWaitTimeout: patience,
+		Log: Logging{Connections: true, Disconnections: true, PoolerErrors: true}}
 	if p.proxy != nil {
 		p.proxy(&clients)
 	}

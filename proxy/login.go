@@ -165,6 +165,7 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 		conn = a.tlsState.conn
 	}
 	p.counters.Logins.Add(1)
+	a.logBegin(s)
 	if err := home.Post(func() { s.start(home, fd, conn, unread) }); err != nil {
 		unix.Close(fd)
 		p.sessions.remove(s)
@@ -207,8 +208,7 @@ func (a *attempt) refuse(err error) {
 	if !errors.As(err, &e) {
 		e = wire.Fatal(wire.CodeInternalError, err.Error(), "")
 	}
-	fields := []zap.Field{zap.Stringer("client", a.client), zap.Stringer("role", a.role),
-		zap.String("code", e.Code), zap.String("cause", e.Message)}
+	fields := []zap.Field{zap.String("code", e.Code), zap.String("cause", e.Message)}
 	if a.startup != nil {
 		user, _ := a.startup.Get("user")
 		fields = append(fields, zap.String("user", user), zap.String("db", a.startup.Database()))
@@ -216,7 +216,7 @@ func (a *attempt) refuse(err error) {
 	if a.reason != "" {
 		fields = append(fields, zap.String("reason", a.reason))
 	}
-	p.log.Info("login refused", fields...)
+	a.logRefusal(fields...)
 	a.conn.SetDeadline(time.Now().Add(time.Second))
 	a.conn.Write(e.Append(nil))
 	if a.tlsState != nil {

@@ -8,6 +8,13 @@ import (
 	"github.com/pgvip/pgvip/tlsconf"
 )
 
+// Logging says which events of clients have a line in the log each.
+type Logging struct {
+	Connections    bool // a login
+	Disconnections bool // the end of a session
+	PoolerErrors   bool // an error that pgvip itself gives to a client, at login or later
+}
+
 // Settings are what the configuration says about clients. Zero durations
 // disable what they limit. They are replaced as a whole, by Proxy.Apply, and
 // never changed.
@@ -44,6 +51,8 @@ type Settings struct {
 	// TLS serves TLS to clients; nil serves none. One with other files takes its
 	// place after a reload.
 	TLS *tlsconf.Acceptor
+
+	Log Logging
 
 	// RulesFor gives what is set for the clients of one database and user. It is
 	// pure; any goroutine may call it. May be nil.

@@ -69,8 +69,7 @@ func (a *attempt) startTLS() error {
 	if err != nil {
 		if !errors.Is(err, io.EOF) {
 			a.proxy.counters.LoginsFailed.Add(1)
-			a.proxy.log.Info("login refused", zap.Stringer("client", a.client), zap.Stringer("role", a.role),
-				zap.String("cause", "TLS handshake: "+err.Error()))
+			a.logRefusal(zap.String("cause", "TLS handshake: "+err.Error()))
 		}
 		return errQuiet // TLS has its own way to tell the client
 	}

@@ -219,13 +219,16 @@ func proxySettings(in *inputs) proxy.Settings {
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
-		AdminUsers:             c.AdminUsers,
-		StatsUsers:             c.StatsUsers,
-		PeerID:                 c.PeerID,
-		ProxyNetworks:          c.Listen.ProxyProtocolNetworks,
-		TLS:                    in.clientTLS,
-		Disabled:               func(db string) bool { return c.Database(db).Disabled },
-		RulesFor:               func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
+		Log: proxy.Logging{
+			Connections: c.Log.Connections, Disconnections: c.Log.Disconnections, PoolerErrors: c.Log.PoolerErrors,
+		},
+		AdminUsers:    c.AdminUsers,
+		StatsUsers:    c.StatsUsers,
+		PeerID:        c.PeerID,
+		ProxyNetworks: c.Listen.ProxyProtocolNetworks,
+		TLS:           in.clientTLS,
+		Disabled:      func(db string) bool { return c.Database(db).Disabled },
+		RulesFor:      func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
 	}
 }
 
