@@ -37,7 +37,7 @@ const (
 //	    `--scram--> awaitSASLInitial [--> awaitClientFirst] --> awaitClientFinal --> loginOver
 //
 // With md5, a user whose secret is a SCRAM verifier is asked for SCRAM, as with
-// PostgreSQL and PgBouncer; so is a user who does not exist.
+// PostgreSQL and PgBouncer; so is a user who does not exist, but for MD5Share.
 type Login struct {
 	server *Server
 	method Method
@@ -61,7 +61,7 @@ func (s *Server) Begin(method Method, user string, secret Secret, found bool) *L
 	if !found {
 		secret = Secret{}
 	}
-	if method == MD5 && (secret.kind == SCRAMSecret || !found) {
+	if method == MD5 && (secret.kind == SCRAMSecret || !found && !s.mocksMD5(user)) {
 		method = SCRAM
 	}
 	return &Login{server: s, method: method, user: user, secret: secret, found: found}

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"io"
 )
 
@@ -22,6 +23,10 @@ type ServerConfig struct {
 	// Iterations is the SCRAM count for the same users; 0 means
 	// DefaultIterations. It should be that of the stored verifiers.
 	Iterations int
+	// MD5Share is how many of the users who do not exist are asked by method MD5
+	// for an MD5 answer, 0 to 1; the others are asked for SCRAM. It should be the
+	// share of those who do exist (UserList.MD5Share).
+	MD5Share float64
 	// Cache spares repeated derivations; nil for none.
 	Cache *KeyCache
 	// Rand is the source of nonces and salts; nil means crypto/rand.
@@ -75,6 +80,24 @@ func (s *Server) salt(user string) []byte {
 
 func (s *Server) mock(purpose, user string) [keySize]byte {
 	return hmacSHA256(s.cfg.MockSecret, purpose+"\x00"+user)
+}
+
+// mocksMD5 says how a user who does not exist is asked by method MD5: always in
+// the same way, and like as many others as there are.
+func (s *Server) mocksMD5(user string) bool {
+	sum := s.mock("share", user)
+	return float64(binary.BigEndian.Uint32(sum[:])) < s.cfg.MD5Share*(1<<32)
+}
+
+// Warm derives what logins of users with a plain password need, so that not even
+// their first takes longer than that of users who do not exist. turn runs each
+// derivation and reports whether to go on.
+func (s *Server) Warm(users *UserList, turn func(derive func()) bool) {
+	for user, entry := range users.users {
+		if entry.secret.kind == PlainSecret && !turn(func() { s.verifier(user, entry.secret) }) {
+			return
+		}
+	}
 }
 
 // checkPassword compares a cleartext password with whatever is stored. A

@@ -55,6 +55,21 @@ func (l *UserList) Names() []string { return slices.Collect(maps.Keys(l.users)) 
 // Len returns the number of users.
 func (l *UserList) Len() int { return len(l.users) }
 
+// MD5Share is the share of the users with a secret whom method MD5 asks for an
+// MD5 answer; 0 without users.
+func (l *UserList) MD5Share() float64 {
+	var scram, others int
+	for _, entry := range l.users {
+		switch entry.secret.kind {
+		case SCRAMSecret:
+			scram++
+		case PlainSecret, MD5Secret:
+			others++
+		}
+	}
+	return float64(others) / float64(max(scram+others, 1))
+}
+
 func (l *UserList) add(number int, line string) error {
 	if line == "" || line[0] == ';' {
 		return nil

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -48,6 +49,7 @@ func (a *attempt) method(settings *Settings, ask *request) (auth.Method, *auth.I
 	case !ok:
 		return 0, nil, c.NoEntry()
 	case rule.Method == auth.Reject:
+		a.reason = fmt.Sprintf("line %d of auth_hba_file", rule.Line)
 		return 0, nil, c.Rejected()
 	}
 	return rule.Method, rule.Map, nil
@@ -153,5 +155,23 @@ func (p *Proxy) authServer(s *Settings) *auth.Server {
 	if len(secret) == 0 {
 		secret = p.mockSecret[:]
 	}
-	return auth.NewServer(auth.ServerConfig{MockSecret: secret, Iterations: s.SCRAMIterations, Cache: p.keys})
+	config := auth.ServerConfig{MockSecret: secret, Iterations: s.SCRAMIterations, Cache: p.keys}
+	if s.AuthQuery == nil && s.Users != nil {
+		config.MD5Share = s.Users.MD5Share() // else most users are unknown to the list
+	}
+	return auth.NewServer(config)
+}
+
+// warm has keys ready for the users of the list, unless other settings come.
+func (p *Proxy) warm(a *auth.Server, users *auth.UserList) {
+	a.Warm(users, func(derive func()) bool {
+		select {
+		case p.compute <- struct{}{}:
+		case <-p.ctx.Done():
+			return false
+		}
+		derive()
+		<-p.compute
+		return p.auth.Load() == a
+	})
 }

@@ -133,7 +133,13 @@ func (p *Proxy) UsePools(pools *pool.Set) { p.pools = pools }
 // Apply makes new settings count, for clients that are there as well.
 func (p *Proxy) Apply(settings Settings) {
 	p.settings.Store(&settings)
-	p.auth.Store(p.authServer(&settings))
+	a := p.authServer(&settings)
+	p.auth.Store(a)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if asksSCRAM := settings.AuthMethod == auth.SCRAM || settings.HBA != nil; asksSCRAM && !p.draining.Load() {
+		p.running.Go(func() { p.warm(a, settings.Users) })
+	}
 }
 
 // Counters gives the counters, which may be read at any time.

@@ -211,7 +211,7 @@ func proxySettings(in *inputs) proxy.Settings {
 		AuthMethod:             authMethod(c.AuthType),
 		HBA:                    in.hba,
 		Users:                  in.users,
-		AuthQuery:              func(db string) proxy.AuthQuery { return authQuery(in, db) },
+		AuthQuery:              authQueries(in),
 		SCRAMIterations:        c.SCRAMIterations,
 		MockSecret:             []byte(c.MockAuthenticationNonce.Reveal()),
 		ServerUser:             func(db string) string { return c.Database(db).User },

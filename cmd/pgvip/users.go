@@ -57,6 +57,18 @@ func readHBA(c *config.Config) (*auth.HBA, error) {
 	return hba, nil
 }
 
+// authQueries is nil when nobody is to look up anybody.
+func authQueries(in *inputs) func(database string) proxy.AuthQuery {
+	used := in.config.AuthUser != ""
+	for _, d := range in.config.Databases {
+		used = used || d.AuthUser.IsSet()
+	}
+	if !used {
+		return nil
+	}
+	return func(database string) proxy.AuthQuery { return authQuery(in, database) }
+}
+
 // authQuery says how users of a database are looked up who are not in the list.
 // auth_user itself is never looked up: its password is auth_user_password, or
 // else what the list has.
