@@ -17,7 +17,7 @@ import (
 )
 
 // login takes one client from accept to its session. It owns conn, and the slot
-// that acceptLoop took for it.
+// that its acceptor took for it.
 func (p *Proxy) login(conn net.Conn, role route.Role) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	defer cancel()
