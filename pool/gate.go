@@ -52,7 +52,7 @@ func (p *Pool) reason() string {
 	case GateFailing:
 		return "The server does not let pgvip log in."
 	case GateLimit:
-		return p.set.ledger.obstacle(&p.claims.server)
+		return p.ledger.obstacle(&p.claims.server)
 	case GateFull:
 		return "All servers of this pool are in use; see default_pool_size."
 	}
@@ -70,6 +70,10 @@ func (w *Waiter) Reason() string {
 // pause stops lending, and closes servers as they become free, or ends that.
 func (p *Pool) pause(on bool) {
 	p.paused = on
+	if on && p.replication {
+		p.Retire(true)
+		return
+	}
 	if on {
 		p.closeIdle("PAUSE", func(*Server) bool { return true })
 		p.followClaims()
@@ -82,6 +86,10 @@ func (p *Pool) pause(on bool) {
 // reconnect has every server that there is closed as soon as it is free. Logins
 // that are under way may be to an address that is not right any more.
 func (p *Pool) reconnect() {
+	if p.replication {
+		p.Retire(true)
+		return
+	}
 	for s := range p.servers {
 		s.stale = true
 	}

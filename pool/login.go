@@ -147,6 +147,16 @@ func Refusal(err error) *wire.Error {
 	return nil
 }
 
+// Told is what a server has said against a login, unless it is about to start or
+// stop; nil for all else.
+func Told(err error) *wire.Error {
+	var fatal *wire.Error
+	if errors.As(err, &fatal) && fatal.Code == wire.CodeTooManyConnections {
+		return fatal
+	}
+	return Refusal(err)
+}
+
 // passing reports the SQLSTATEs of a failed login that say nothing about the
 // client.
 func passing(code string) bool {

@@ -45,7 +45,7 @@ func (p permit) giveBack() { p.ledger.give(p.account, p.yielded) }
 func (p *Pool) permit(ctx context.Context) error {
 	granted := make(chan struct{})
 	c := &claim{account: p.account, granted: func() { close(granted) }}
-	ledger := p.set.ledger
+	ledger := p.ledger
 	if ledger.take(c, ledger.at(time.Now())) {
 		return nil
 	}
@@ -72,7 +72,7 @@ type claims struct {
 
 // openAccount makes the ledger know the pool.
 func (p *Pool) openAccount() {
-	l := p.set.ledger
+	l := p.ledger
 	p.account = l.open(p.key, func() { p.loop.Post(p.yield) })
 	l.bound(p.account, p.rules.MaxUserConnections, p.rules.MaxDBConnections)
 	p.claims.server = claim{account: p.account, granted: func() { p.loop.Post(p.permitted) }}
@@ -96,15 +96,15 @@ func (p *Pool) cold() bool {
 func (p *Pool) fill() {
 	c := &p.claims
 	for !c.asking && p.lacks() {
-		since := p.set.ledger.at(p.queue.first.since)
-		if !p.set.ledger.take(&c.server, since) {
+		since := p.ledger.at(p.queue.first.since)
+		if !p.ledger.take(&c.server, since) {
 			c.asking = true
 			break
 		}
 		p.dial()
 	}
 	for !c.wishing && p.cold() {
-		if !p.set.ledger.wish(&c.warm) {
+		if !p.ledger.wish(&c.warm) {
 			c.wishing = true
 			break
 		}
@@ -136,7 +136,7 @@ func (p *Pool) permittedWarm() {
 
 // followClaims keeps the claims true to what the pool needs.
 func (p *Pool) followClaims() {
-	c, l := &p.claims, p.set.ledger
+	c, l := &p.claims, p.ledger
 	if c.asking {
 		if p.lacks() {
 			c.server.since.Store(l.at(p.queue.first.since))
@@ -150,7 +150,7 @@ func (p *Pool) followClaims() {
 }
 
 // hold is a permit that the ledger has granted.
-func (p *Pool) hold() permit { return permit{ledger: p.set.ledger, account: p.account} }
+func (p *Pool) hold() permit { return permit{ledger: p.ledger, account: p.account} }
 
 // dial begins a login, for which there is a permit.
 func (p *Pool) dial() {
@@ -172,12 +172,12 @@ func (p *Pool) yield() {
 			}
 			return
 		}
-		if !p.set.ledger.yields(p.account, 0, p.set.ledger.at(now)) {
+		if !p.ledger.yields(p.account, 0, p.ledger.at(now)) {
 			return
 		}
 		p.giveUp(s)
 	}
-	p.set.ledger.pressAgain(p.account)
+	p.ledger.pressAgain(p.account)
 }
 
 // yieldsReturned gives up a server that has just become free, if the client of
@@ -187,7 +187,7 @@ func (p *Pool) yieldsReturned(s *Server) bool {
 	if !p.account.crowded() || p.queue.size == 0 || now.Sub(s.created) < turn || now.Before(p.claims.nextYield) {
 		return false
 	}
-	l := p.set.ledger
+	l := p.ledger
 	if !l.yields(p.account, l.at(p.queue.first.since), l.at(now)) {
 		p.claims.nextYield = now.Add(yieldPause)
 		return false
@@ -205,7 +205,7 @@ func (p *Pool) giveUp(s *Server) {
 func (p *Pool) noteIdle() {
 	since := int64(0)
 	if len(p.idle) > 0 {
-		since = p.set.ledger.at(p.idle[0].lastUse)
+		since = p.ledger.at(p.idle[0].lastUse)
 	}
 	if p.account.idleSince.Load() != since {
 		p.account.idleSince.Store(since)

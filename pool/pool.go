@@ -30,6 +30,11 @@ type Pool struct {
 	role   route.Role
 	params []wire.Param // of a private pool: its server logs in with them, and serves once
 	log    *zap.Logger
+	// ledger is the Set's, or one of its own where limits do not count.
+	ledger *ledger
+	// replication says that the pool is for one client of the replication
+	// protocol, see Set.Replication.
+	replication bool
 	// account is nil in a pool that was retired from its beginning.
 	account *account
 
@@ -226,7 +231,7 @@ func (p *Pool) removed(s *Server) {
 // their sessions.
 func (p *Pool) Retire(fence bool) {
 	if !p.retired {
-		p.set.ledger.close(p.account)
+		p.ledger.close(p.account)
 	}
 	p.retired = true
 	p.gone.Store(true)

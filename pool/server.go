@@ -207,7 +207,8 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 // pace lets the connection rest in the middle of a large reply that comes in
 // small pieces.
 func (s *Server) pace(n int) {
-	if s.state != lent || s.replies.Settled() {
+	// Replication streams for ever, and somebody may wait for each piece.
+	if s.state != lent || s.replies.Settled() || s.replies.CopyBoth() {
 		s.bulk = 0
 		return
 	}

@@ -212,11 +212,16 @@ func (t *Set) Private(key Key, role route.Role, home *loop.Loop, params []wire.P
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p := t.newPool(key, role, home)
+	t.keep(p, params)
+	return p
+}
+
+// keep makes p a private pool. The caller holds mu.
+func (t *Set) keep(p *Pool, params []wire.Param) {
 	p.params = params
 	p.rules.PoolSize, p.rules.ReservePoolSize = 1, 0
 	t.private[p] = struct{}{}
 	t.register(p)
-	return p
 }
 
 // left reports that the node's life has ended: whoever asks for a pool of it has
@@ -227,8 +232,13 @@ func (t *Set) left(node *route.Node) bool {
 
 // newPool makes a pool, which is retired from the beginning if its node has left.
 func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
+	return t.newPoolIn(t.ledger, key, role, home)
+}
+
+func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loop) *Pool {
 	p := &Pool{
 		set:     t,
+		ledger:  ledger,
 		loop:    home,
 		key:     key,
 		role:    role,
@@ -291,7 +301,7 @@ func (t *Set) Follow(table *route.Table) {
 func (p *Pool) follow(table *route.Table) bool {
 	node := p.key.Node
 	if table.Lookup(node.Name) != node {
-		p.loop.Post(func() { p.Retire(p.role == route.Primary) })
+		p.loop.Post(func() { p.Retire(p.role == route.Primary || p.replication) })
 		return false
 	}
 	if !table.Has(p.role, node) {
@@ -378,7 +388,7 @@ func (t *Set) dial(
 		MinIterations: settings.MinIterations,
 	})
 	if err == nil && role == route.Primary {
-		err = provePrimary(ctx, conn)
+		err = provePrimary(ctx, conn, params)
 	}
 	if err != nil {
 		if conn != nil {
@@ -396,9 +406,13 @@ func (t *Set) dial(
 }
 
 // provePrimary asks whether the node takes writes; PostgreSQL 14 and later have
-// said so at login.
-func provePrimary(ctx context.Context, conn *dial.Conn) error {
+// said so at login. For physical replication others need not be asked, nor could
+// they: nothing can be written by it.
+func provePrimary(ctx context.Context, conn *dial.Conn, params []wire.Param) error {
 	recovery, ok := conn.Parameter("in_hot_standby")
+	if !ok && physical(params) {
+		return nil
+	}
 	if !ok {
 		rows, err := conn.Query(ctx, "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'on' ELSE 'off' END")
 		if err != nil {

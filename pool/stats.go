@@ -218,6 +218,12 @@ func (s *Server) report() stats.Socket {
 	k.Addr, _ = netip.ParseAddrPort(p.key.Node.Addr)
 	k.LocalAddr = s.local
 	k.TLS = tlsconf.Describe(s.conn.TLS())
+	if p.replication {
+		k.Replication = "logical"
+		if physical(p.params) {
+			k.Replication = "physical"
+		}
+	}
 	if s.meter.running {
 		k.Waited = p.loop.Now().Sub(s.meter.query)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/wire"
@@ -58,10 +57,7 @@ func (a *attempt) method(settings *Settings, ask *request) (auth.Method, *auth.I
 // connection is what the rules of the hba file look at. Whether it is local is
 // the socket's to say: a load balancer may name an address of any kind.
 func (a *attempt) connection(ask *request) auth.Connection {
-	c := auth.Connection{Database: ask.database, User: ask.user, Encrypted: a.tlsState != nil}
-	if v, _ := a.startup.Get("replication"); isTrue(v) && !strings.EqualFold(v, "database") {
-		c.Replication = true
-	}
+	c := auth.Connection{Database: ask.database, User: ask.user, Encrypted: a.tlsState != nil, Replication: ask.replication == physical}
 	if _, local := a.socket.(*net.UnixConn); local {
 		return c
 	}

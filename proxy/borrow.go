@@ -128,7 +128,11 @@ func (s *session) Refused(err *wire.Error) {
 // Rerouted implements pool.Borrower.
 func (s *session) Rerouted() {
 	s.waiter = nil
-	if s.phase == queued {
+	switch {
+	case s.phase != queued:
+	case s.replication != noReplication:
+		s.endReplication()
+	default:
 		s.seek()
 	}
 }
@@ -193,6 +197,8 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 		s.endTold(causeClient)
 	case why == pool.LossTold:
 		s.endTold(causeServer)
+	case why == pool.LossFenced && s.replication != noReplication:
+		s.endReplication()
 	case why == pool.LossFenced && !flying:
 		s.end(causeFenced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the primary has changed", "Connect again."))
 	case flying && s.mayCommit:
@@ -207,6 +213,9 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 func (s *session) endTold(why cause) {
 	was := s.phase
 	s.phase = ended
+	if s.private != nil {
+		s.private.Dismiss()
+	}
 	s.conn.Finish()
 	s.forget()
 	s.logEnd(why, was, nil)

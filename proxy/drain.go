@@ -63,7 +63,8 @@ func (p *Proxy) await(ctx context.Context) bool {
 
 // drain ends the session unless it is in a transaction; Ready comes back to it.
 func (s *session) drain() {
-	if s.phase == bound && (!s.server.Settled() || s.server.Status() != 'I') {
+	// A stream has no end to wait for.
+	if s.replication == noReplication && s.phase == bound && (!s.server.Settled() || s.server.Status() != 'I') {
 		return
 	}
 	s.shutdown()

@@ -30,6 +30,7 @@ type headcount struct {
 	all       int            // guarded by mu
 	databases map[string]int // guarded by mu
 	users     map[string]int // guarded by mu
+	streams   int            // of replication; guarded by mu
 }
 
 // place is how a client is counted.
@@ -39,6 +40,7 @@ const (
 	uncounted place = iota // not at all
 	entered                // as one of all
 	known                  // by its database and user as well
+	streaming              // as one of replication, and nothing else
 )
 
 // enter counts one client more, unless there are limit of them.
@@ -49,6 +51,17 @@ func (h *headcount) enter(limit int) *wire.Error {
 		return wire.Fatal(wire.CodeTooManyConnections, "sorry, too many clients already", "The limit is max_client_conn of pgvip.")
 	}
 	h.all++
+	return nil
+}
+
+// stream counts one client of replication more, unless there are limit of them.
+func (h *headcount) stream(limit int) *wire.Error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.streams >= limit {
+		return wire.Fatal(wire.CodeTooManyConnections, "too many replication connections", "The limit is max_replication_connections of pgvip.")
+	}
+	h.streams++
 	return nil
 }
 
@@ -77,6 +90,10 @@ func (h *headcount) leave(p place, database, user string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if p == streaming {
+		h.streams--
+		return
+	}
 	h.all--
 	if p == known {
 		decrease(h.databases, database)
@@ -92,8 +109,19 @@ func decrease(counts map[string]int, name string) {
 	}
 }
 
-// enter counts the client against max_client_conn.
+// enter counts the client against max_client_conn, or max_replication_connections.
 func (a *attempt) enter() error {
+	kind, err := replicationOf(a.startup)
+	if err != nil {
+		return err
+	}
+	if kind != noReplication {
+		if err := a.proxy.count.stream(a.proxy.settings.Load().MaxReplicationConn); err != nil {
+			return err
+		}
+		a.place = streaming
+		return nil
+	}
 	if err := a.proxy.count.enter(a.proxy.settings.Load().MaxClientConn); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
+	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/wire"
@@ -99,6 +100,10 @@ func (a *attempt) run(ctx context.Context) error {
 	if err := a.authenticate(ctx, ask); err != nil {
 		return err
 	}
+	if ask.replication != noReplication {
+		a.free()
+		return a.replicate(ctx, ask)
+	}
 	if err := a.know(ask); err != nil {
 		return err
 	}
@@ -140,13 +145,19 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
 	}
 	s.home.Store(&p.shards[home].stay)
+	return a.handOver(s, home, set.append(nil, s.profile.AppName), nil)
+}
+
+// handOver sends a welcome and gives the socket to the session's loop, where then
+// runs, if there is something, before anything is read.
+func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then func()) error {
+	p := a.proxy
 	s.place = a.place
 	s.from = a.origin()
 	s.secret = newSecret(a.startup.Version())
 	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 
-	b := set.append(nil, s.profile.AppName)
-	b = wire.AppendBackendKeyData(b, s.id, s.secret)
+	b := wire.AppendBackendKeyData(welcome, s.id, s.secret)
 	b = wire.AppendReadyForQuery(b, 'I')
 	if _, err := a.conn.Write(b); err != nil {
 		p.sessions.remove(s)
@@ -166,10 +177,15 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 	}
 	p.counters.Logins.Add(1)
 	a.logBegin(s)
-	if err := home.Post(func() { s.start(home, fd, conn, unread) }); err != nil {
+	if err := home.Post(func() {
+		s.start(home, fd, conn, unread)
+		if then != nil {
+			then()
+		}
+	}); err != nil {
 		unix.Close(fd)
 		p.sessions.remove(s)
-		s.uncount()
+		return errQuiet
 	}
 	return nil
 }

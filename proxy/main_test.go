@@ -92,6 +92,7 @@ func startDatabase() (*database, error) {
 	defer cancel()
 	pg, err := lab.StartPostgres(ctx, lab.PostgresOptions{Parameters: map[string]string{
 		"max_connections": "60",
+		"wal_level":       "logical",
 		"fsync":           "off",
 	}})
 	if err != nil {

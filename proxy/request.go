@@ -16,7 +16,8 @@ type request struct {
 	settings []wire.Param // run-time parameters to set on its server, in the order of PostgreSQL
 	// backend holds the parameters for a server made for this client alone,
 	// because not all of them can be set later; nil for most clients.
-	backend []wire.Param
+	backend     []wire.Param
+	replication replication
 }
 
 // atStartOnly are the parameters of context "backend" and "superuser-backend":
@@ -43,30 +44,31 @@ func readRequest(s *wire.Startup) (*request, error) {
 	if r.database == "" {
 		r.database = r.user
 	}
-	dedicated := false
+	var err error
+	if r.replication, err = replicationOf(s); err != nil {
+		return nil, err
+	}
+	dedicated := r.replication != noReplication
 	// As in PostgreSQL, options come first and single parameters override them.
 	if options, ok := s.Get("options"); ok {
 		params, rest, err := wire.ParseOptions(options)
 		if err != nil {
 			return nil, err
 		}
-		dedicated = len(rest) > 0
+		dedicated = dedicated || len(rest) > 0
 		for _, p := range params {
 			dedicated = r.set(p) || dedicated
 		}
 	}
 	for _, p := range s.Params {
 		switch {
-		case p.Name == "replication" && isTrue(p.Value):
-			return nil, wire.Fatal(wire.CodeFeatureNotSupported, "replication connections are not supported yet",
-				"Connect to PostgreSQL directly.")
 		case p.Name == "user", p.Name == "database", p.Name == "options", p.Name == "replication", strings.HasPrefix(p.Name, "_pq_."):
 		default:
 			dedicated = r.set(p) || dedicated
 		}
 	}
 	if dedicated {
-		r.backend = backendParams(s)
+		r.backend = backendParams(s, r.replication)
 	}
 	return r, nil
 }
@@ -110,21 +112,15 @@ func plainName(s string) bool {
 	return true
 }
 
-// isTrue reads the replication parameter: a boolean, or "database".
-func isTrue(v string) bool {
-	switch strings.ToLower(v) {
-	case "", "0", "off", "no", "n", "false", "f":
-		return false
-	}
-	return true
-}
-
 // backendParams are the startup packet's parameters as they are, for a server
 // of the client's own.
-func backendParams(s *wire.Startup) []wire.Param {
+func backendParams(s *wire.Startup, rep replication) []wire.Param {
 	var params []wire.Param
 	for _, p := range s.Params {
-		if p.Name != "user" && p.Name != "database" && !strings.HasPrefix(p.Name, "_pq_.") {
+		switch {
+		case p.Name == "user", p.Name == "database", strings.HasPrefix(p.Name, "_pq_."):
+		case p.Name == "replication" && rep == noReplication:
+		default:
 			params = append(params, p)
 		}
 	}

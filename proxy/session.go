@@ -39,6 +39,8 @@ type session struct {
 	user   string // as whom the client has logged in
 	place  place
 	from   *origin
+	// replication is what the client streams; its server is private from the login on.
+	replication replication
 
 	// Atomic: where it is, for those who come from elsewhere.
 	home atomic.Pointer[stay]

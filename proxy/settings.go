@@ -23,6 +23,7 @@ type Settings struct {
 	HBA                    *auth.HBA      // chooses a method for each client instead; may be nil
 	Users                  *auth.UserList // never nil
 	SCRAMIterations        int            // where no verifier says how many; 0 means auth.DefaultIterations
+	MaxReplicationConn     int
 	MaxClientConn          int
 	ClientLoginTimeout     time.Duration
 	FailoverWaitTimeout    time.Duration // for a node to go to

@@ -60,7 +60,8 @@ func (s *session) report() stats.Socket {
 		ID: uint64(s.id), User: s.user, Database: s.who.database, State: "idle",
 		Addr: s.from.addr, LocalAddr: s.from.local, TLS: s.from.tls,
 		Connected: s.started, Requested: s.asked, CloseNeeded: s.proxy.draining.Load(),
-		AppName: s.profile.ApplicationName(), Unread: len(s.conn.Peek()), Unsent: s.conn.Queued(),
+		Replication: s.replication.String(),
+		AppName:     s.profile.ApplicationName(), Unread: len(s.conn.Peek()), Unsent: s.conn.Queued(),
 	}
 	now := s.conn.Loop().Now()
 	switch s.phase {

@@ -41,7 +41,11 @@ type welcomeSet struct {
 
 // append adds the set as a client with this application_name is told it.
 func (w *welcomeSet) append(b []byte, appName string) []byte {
-	for _, p := range w.origin.Welcome {
+	return appendStatuses(b, w.origin.Welcome, appName)
+}
+
+func appendStatuses(b []byte, params []wire.Param, appName string) []byte {
+	for _, p := range params {
 		if p.Name == "application_name" && appName != "" {
 			p.Value = appName
 		}
@@ -125,10 +129,7 @@ func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
 // what PostgreSQL says to such a client, and so is its error.
 func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
 	who := p.welcomes.identity(r)
-	var limit <-chan time.Time // nil without a limit
-	if d := p.settings.Load().FailoverWaitTimeout; d > 0 {
-		limit = time.After(d)
-	}
+	wait := p.newWait(role)
 	for {
 		changed := p.tableChange()
 		table := p.table.Load()
@@ -142,16 +143,41 @@ func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*iden
 		if asked {
 			continue
 		}
-		pause := time.NewTimer(welcomeRetry)
-		select {
-		case <-pause.C:
-		case <-changed:
-		case <-limit:
-			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is failover_wait_timeout of pgvip.")
-		case <-ctx.Done():
-			return nil, nil, wire.Fatal(wire.CodeCannotConnectNow, nowhere(p.table.Load(), role), "The limit is client_login_timeout of pgvip.")
+		if err := wait.next(ctx, changed); err != nil {
+			return nil, nil, err
 		}
-		pause.Stop()
+	}
+}
+
+// wait is a login's wait for a server that can be logged in to.
+type wait struct {
+	proxy *Proxy
+	role  route.Role
+	limit <-chan time.Time // nil without a limit
+}
+
+func (p *Proxy) newWait(role route.Role) *wait {
+	w := &wait{proxy: p, role: role}
+	if d := p.settings.Load().FailoverWaitTimeout; d > 0 {
+		w.limit = time.After(d)
+	}
+	return w
+}
+
+// next waits until it is time to try again: after a pause, or when the table has
+// changed. The error says that it will not come to that.
+func (w *wait) next(ctx context.Context, changed <-chan struct{}) error {
+	pause := time.NewTimer(welcomeRetry)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-changed:
+		return nil
+	case <-w.limit:
+		return wire.Fatal(wire.CodeCannotConnectNow, nowhere(w.proxy.table.Load(), w.role), "The limit is failover_wait_timeout of pgvip.")
+	case <-ctx.Done():
+		return wire.Fatal(wire.CodeCannotConnectNow, nowhere(w.proxy.table.Load(), w.role), "The limit is client_login_timeout of pgvip.")
 	}
 }
 

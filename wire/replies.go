@@ -81,8 +81,9 @@ func (r *Replies) Free() bool {
 // has followed yet.
 func (r *Replies) InBatch() bool { return r.open || r.skipping }
 
-// CopyIn reports that the server waits for COPY data from the client.
-func (r *Replies) CopyIn() bool { return r.copyIn }
+// CopyIn reports that the server waits for COPY data from the client, of COPY FROM
+// STDIN or of replication.
+func (r *Replies) CopyIn() bool { return r.copyIn || r.copyBoth }
 
 // Sent notes that a message of this type was sent to the server, or with
 // Synthesise that its reply is to be made up at this place in the order.

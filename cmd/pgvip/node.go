@@ -222,13 +222,14 @@ func proxySettings(in *inputs) proxy.Settings {
 		Log: proxy.Logging{
 			Connections: c.Log.Connections, Disconnections: c.Log.Disconnections, PoolerErrors: c.Log.PoolerErrors,
 		},
-		AdminUsers:    c.AdminUsers,
-		StatsUsers:    c.StatsUsers,
-		PeerID:        c.PeerID,
-		ProxyNetworks: c.Listen.ProxyProtocolNetworks,
-		TLS:           in.clientTLS,
-		Disabled:      func(db string) bool { return c.Database(db).Disabled },
-		RulesFor:      func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
+		AdminUsers:         c.AdminUsers,
+		StatsUsers:         c.StatsUsers,
+		MaxReplicationConn: c.MaxReplicationConnections,
+		PeerID:             c.PeerID,
+		ProxyNetworks:      c.Listen.ProxyProtocolNetworks,
+		TLS:                in.clientTLS,
+		Disabled:           func(db string) bool { return c.Database(db).Disabled },
+		RulesFor:           func(database, user string) proxy.Rules { return proxyRules(c.Rules(database, user)) },
 	}
 }
 
