@@ -122,6 +122,9 @@ func (s *Session) one(ctx context.Context, c Case) error {
 		}
 	}
 	gun := load.Pgbench{Account: s.stage.Account, Script: script}
+	if c.Mode == ModeTransaction {
+		all = poolers(all)
+	}
 	o, err := Compare(ctx, c, s.options.Plan, all, gun)
 	if err != nil {
 		return err
@@ -131,6 +134,13 @@ func (s *Session) one(ctx context.Context, c Case) error {
 		s.fallShort(SessionLimits().Shortfalls(o))
 	}
 	return nil
+}
+
+// poolers leaves out who has a server for each client: there are not that many.
+func poolers(all []*rival.Contender) []*rival.Contender {
+	return slices.DeleteFunc(slices.Clone(all), func(c *rival.Contender) bool {
+		return c.Name == rival.Direct || c.Name == rival.HAProxy
+	})
 }
 
 // bulk measures large results before both backends.
