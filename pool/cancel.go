@@ -60,7 +60,7 @@ func (t *Set) sendCancel(s *Server, done func(delivered bool)) {
 		return
 	}
 	p, pid, key := s.pool, s.pid, s.key
-	cfg := &dial.Config{Network: "tcp", Address: p.key.Node.Addr}
+	cfg := &dial.Config{Network: "tcp", Address: p.key.Node.Addr, DialFunc: t.open}
 	if s.secure {
 		cfg.TLS = t.settings.Load().TLS
 	}

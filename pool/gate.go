@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"maps"
+	"net"
 	"slices"
 	"time"
 
@@ -210,6 +211,18 @@ func (t *Set) Has(database string) bool {
 	defer t.mu.Unlock()
 	_, said := t.gates.disabled[database]
 	return said || t.gates.paused[database]
+}
+
+// ReconnectHost is Reconnect for the servers at a host, whose name leads elsewhere
+// by now.
+func (t *Set) ReconnectHost(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p := range t.every {
+		if host, _, _ := net.SplitHostPort(p.key.Node.Addr); host == name {
+			p.loop.Post(p.reconnect)
+		}
+	}
 }
 
 // awaitPoll is how often Await looks.

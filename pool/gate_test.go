@@ -3,11 +3,13 @@ package pool
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
 )
 
 // serves is a server that serves one client after another.
@@ -249,4 +251,31 @@ func TestStats(t *testing.T) {
 	if n := len(r.set.every); n != 0 {
 		t.Errorf("%d pools are still counted, want none", n)
 	}
+}
+
+// TestReconnectHost: the servers of one host are replaced, through Options.Dial,
+// which knows where the name leads.
+func TestReconnectHost(t *testing.T) {
+	server := pgscript.ServeEach(t, serves(1), serves(1))
+	r := newRig(t, "", usual())
+	r.set.open = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address != "db1:5432" {
+			t.Errorf("connects to %s, want db1:5432", address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, server.Addr)
+	}
+	r.pool = r.set.Pool(r.key("db1:5432"), route.Replica)
+	r.lend().use()
+	r.set.ReconnectHost("db2")
+	var first *Server
+	r.eventually("the server is idle", func() bool {
+		if len(r.pool.idle) == 1 {
+			first = r.pool.idle[0]
+		}
+		return first != nil
+	})
+	r.set.ReconnectHost("db1")
+	r.eventually("the server is closed", func() bool { return len(r.pool.servers) == 0 })
+	r.lend().use()
+	r.do(func() { r.pool.Retire(false) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -49,6 +50,8 @@ type Options struct {
 	// LoggedIn is told what a server reports after a login with neutral
 	// parameters; it must not block or keep params. May be nil.
 	LoggedIn func(key Key, role route.Role, params []wire.Param)
+	// Dial opens the connections to servers; nil means a plain net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Set holds all pools, and what they share: credentials, dial slots, counters.
@@ -58,6 +61,7 @@ type Set struct {
 	log      *zap.Logger
 	observer func(route.Observation)
 	news     func(Key, route.Role, []wire.Param)
+	open     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots    chan struct{} // one token for each login under way
 	keys     *auth.KeyCache
 	ctx      context.Context // ends with Close
@@ -94,6 +98,7 @@ func NewSet(o Options) *Set {
 		log:         o.Log,
 		observer:    o.Observe,
 		news:        o.LoggedIn,
+		open:        o.Dial,
 		slots:       make(chan struct{}, maxDials),
 		keys:        auth.NewKeyCache(1024),
 		ctx:         ctx,
@@ -383,6 +388,7 @@ func (t *Set) dial(
 		Credential: c,
 		TLS:        settings.TLS,
 		KeyCache:   t.keys,
+		DialFunc:   t.open,
 		Keepalive:  settings.Keepalive,
 
 		MinIterations: settings.MinIterations,

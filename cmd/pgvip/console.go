@@ -201,8 +201,15 @@ func (d *desk) Counts(ctx context.Context) (console.Counts, error) {
 	return c, err
 }
 
-// Hosts implements console.Target. Patroni's members are known by their addresses.
-func (d *desk) Hosts() []console.Host { return nil }
+// Hosts implements console.Target. Patroni's members are mostly known by their
+// addresses, which are not among them.
+func (d *desk) Hosts() []console.Host {
+	var list []console.Host
+	for _, h := range d.names.Hosts() {
+		list = append(list, console.Host{Name: h.Name, TTL: h.TTL, Addresses: h.Addresses})
+	}
+	return list
+}
 
 // Settings implements console.Target.
 func (d *desk) Settings() []console.Setting {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -33,6 +34,7 @@ type node struct {
 	pools   *pool.Set
 	proxy   *proxy.Proxy
 	control *control
+	names   *dial.Names
 	console *console.Server
 	desk    *desk
 
@@ -88,6 +90,7 @@ func (n *node) build(in *inputs) error {
 	if err != nil {
 		return err
 	}
+	n.names = &dial.Names{TTL: func() time.Duration { return n.config().DNSMaxTTL }, Changed: n.moved}
 	monitor := health.NewMonitor(healthConfig(c, n.probe()))
 	n.desk = newDesk(n)
 	n.console = console.New(console.Options{Target: n.desk, Version: version})
@@ -98,10 +101,17 @@ func (n *node) build(in *inputs) error {
 		Log:      log,
 		Observe:  monitor.Observe,
 		LoggedIn: n.proxy.LoggedIn,
+		Dial:     n.names.DialContext,
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
 	return nil
+}
+
+// moved has servers replaced whose host's name leads elsewhere by now.
+func (n *node) moved(host string) {
+	n.log.Warn("a name of a node leads elsewhere: new servers are connected there", zap.String("host", host))
+	n.pools.ReconnectHost(host)
 }
 
 // loopCount applies rule 9: as many as there are CPUs, at most eight, and one
@@ -197,6 +207,7 @@ func (n *node) probe() health.Login {
 			User: c.Probe.User, Database: c.Probe.DBName,
 			Credential: auth.Credential{Password: c.Probe.Password.Reveal()},
 			TLS:        in.serverTLS,
+			DialFunc:   n.names.DialContext,
 			KeyCache:   keys,
 			Keepalive:  serverKeepalive(c),
 
