@@ -93,7 +93,7 @@ func (s *Server) applySettings() bool {
 // lend hands the server to its borrower.
 func (s *Server) lend() {
 	s.state = lent
-	s.ending, s.discarded = false, time.Time{}
+	s.ending, s.discarded, s.meter.first = false, time.Time{}, true
 	s.loans++
 	s.pool.tally.assigned(s.pool.loop.Now().Sub(s.waiter.since))
 	s.forgetWaiter()

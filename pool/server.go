@@ -93,6 +93,9 @@ func (s *Server) Pool() *Pool { return s.pool }
 // Status is the transaction status of the last ReadyForQuery.
 func (s *Server) Status() byte { return s.replies.Status() }
 
+// Between reports that the server's last message has come to its end.
+func (s *Server) Between() bool { return s.frames.Between() }
+
 // Settled reports that all replies have come and no implicit transaction is open.
 func (s *Server) Settled() bool { return s.replies.Settled() }
 

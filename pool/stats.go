@@ -32,6 +32,7 @@ type meter struct {
 	query   time.Time // when the request began that runs, or the last one did
 	xact    time.Time // when its transaction did
 	running bool      // replies are still to come
+	first   bool      // nothing has been answered yet since the server was lent
 }
 
 // sent notes a message of the client's.
@@ -48,6 +49,7 @@ func (m *meter) sent(typ byte, status byte, now time.Time) {
 
 // ready notes a ReadyForQuery for the client; more says that it is not the last.
 func (m *meter) ready(y *tally, status byte, more bool, now time.Time) {
+	m.first = false
 	if !m.running {
 		return
 	}
@@ -255,6 +257,13 @@ func (s *Server) ID() uint64 { return s.id }
 
 // Requested is when the client's request began that runs or that ran last.
 func (s *Server) Requested() (at time.Time, running bool) { return s.meter.query, s.meter.running }
+
+// Times are when the client's request and its transaction began, of those that
+// run or ran last. first says that none has been answered since the server was
+// lent.
+func (s *Server) Times() (request, xact time.Time, first bool) {
+	return s.meter.query, s.meter.xact, s.meter.first
+}
 
 // String gives PgBouncer's word for the mode.
 func (m Mode) String() string {

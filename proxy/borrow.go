@@ -7,9 +7,18 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// seek looks for a server: first a node, then its pool, then a server of that.
-// In Data it may find one at once; otherwise Lent comes later.
+// seek looks for a server. In Data it may find one at once; otherwise Lent comes
+// later.
 func (s *session) seek() {
+	if s.phase == parked {
+		s.asks() // the wait for a node has a limit of its own
+	}
+	s.find()
+	s.watch()
+}
+
+// find looks first for a node, then for its pool, then for a server of that.
+func (s *session) find() {
 	node := s.choose(s.proxy.table.Load())
 	if node == nil {
 		s.park()
@@ -47,13 +56,33 @@ func (s *session) pool(node *route.Node) *pool.Pool {
 	}
 	key := pool.Key{Node: node, Database: s.who.database, User: s.who.user}
 	if s.who.backend == nil {
-		return s.proxy.pools.Pool(key, s.role)
+		p := s.proxy.pools.Pool(key, s.role)
+		s.join(p)
+		return p
 	}
 	if s.private != nil {
 		s.private.Dismiss()
 	}
 	s.private = s.proxy.pools.Private(key, s.role, s.conn.Loop(), s.who.backend)
 	return s.private
+}
+
+// join makes the session count as a client of a pool, and of no other one.
+func (s *session) join(p *pool.Pool) {
+	if s.joined == p {
+		return
+	}
+	p.Join()
+	s.part()
+	s.joined = p
+}
+
+// part ends join.
+func (s *session) part() {
+	if s.joined != nil {
+		s.joined.Part()
+		s.joined = nil
+	}
 }
 
 // move takes the session to the loop of pool p.
@@ -64,6 +93,7 @@ func (s *session) move(p *pool.Pool) {
 	if s.statements != nil {
 		s.statements.Leave()
 	}
+	s.shard.remove(s)
 	from, to := s.home.Load(), &stay{p.Loop()}
 	s.conn.Move(p.Loop(), func(err error) {
 		s.home.Store(to)
@@ -71,6 +101,7 @@ func (s *session) move(p *pool.Pool) {
 			s.end(causeClientLost, nil)
 			return
 		}
+		s.proxy.shards[p.Loop()].add(s)
 		s.seek()
 	})
 	// Only now: who reads the new home posts behind the arrival. If that has
@@ -82,6 +113,7 @@ func (s *session) move(p *pool.Pool) {
 // request if one has arrived already.
 func (s *session) rest() {
 	s.phase = resting
+	s.rests()
 	s.conn.Resume(loop.PauseFull)
 	s.conn.ProcessLater()
 }
@@ -148,6 +180,7 @@ func (s *session) Reply(server *pool.Server, b []byte) {
 // Ready implements pool.Borrower.
 func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
+	s.rests()
 	over := s.shares && !s.leaving && !s.goodbye && s.fault == nil && s.frames.Between() && !s.large.whole && server.Done()
 	if s.waiting && over {
 		s.waiting, s.resetting = false, false // the next request takes its turn

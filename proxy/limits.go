@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"github.com/pgvip/pgvip/wire"
 )
@@ -11,6 +12,16 @@ import (
 type Rules struct {
 	MaxDBClientConnections   int
 	MaxUserClientConnections int
+
+	ClientIdleTimeout      time.Duration // of a client without a server
+	QueryTimeout           time.Duration // from the request to its end, the wait for a server included
+	TransactionTimeout     time.Duration
+	IdleTransactionTimeout time.Duration
+}
+
+// timed reports that there are limits of time.
+func (r *Rules) timed() bool {
+	return r.ClientIdleTimeout > 0 || r.QueryTimeout > 0 || r.TransactionTimeout > 0 || r.IdleTransactionTimeout > 0
 }
 
 // rules are those for a client.

@@ -174,3 +174,16 @@ func TestSharedServerLimitIsSaid(t *testing.T) {
 		t.Errorf("got %+v, want 57P03 naming max_db_connections", r.err)
 	}
 }
+
+// TestMinPoolSizeOfAClient: a client that has asked for nothing yet makes its pool
+// warm.
+func TestMinPoolSizeOfAClient(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{pool: func(set *pool.Settings) {
+		set.PoolSize, set.MinPoolSize, set.ServerIdleTimeout = 5, 3, 10*time.Millisecond
+	}})
+	c := login(t, s.primary)
+	eventually(t, "the pool is warm", func() bool { return pg.backends(t) == "3" })
+	c.leave()
+	eventually(t, "it cools down", func() bool { return pg.backends(t) == "0" })
+}

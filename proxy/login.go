@@ -142,7 +142,11 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 	s.node = p.node(p.table.Load(), a.role)
 	home := p.leastLoaded()
 	if s.node != nil {
-		home = p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role).Loop()
+		joins := p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role)
+		home = joins.Loop()
+		if s.who.backend == nil {
+			s.join(joins)
+		}
 	}
 	s.home.Store(&p.shards[home].stay)
 	return a.handOver(s, home, set.append(nil, s.profile.AppName), nil)
@@ -161,11 +165,13 @@ func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then fun
 	b = wire.AppendReadyForQuery(b, 'I')
 	if _, err := a.conn.Write(b); err != nil {
 		p.sessions.remove(s)
+		s.part()
 		return errQuiet
 	}
 	fd, err := dup(a.socket)
 	if err != nil {
 		p.sessions.remove(s)
+		s.part()
 		p.log.Error("client's socket could not be taken over", zap.Error(err))
 		return errQuiet
 	}
@@ -185,6 +191,7 @@ func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then fun
 	}); err != nil {
 		unix.Close(fd)
 		p.sessions.remove(s)
+		s.part()
 		return errQuiet
 	}
 	return nil

@@ -121,7 +121,7 @@ func New(o Options) *Proxy {
 	p.sessions.byID = make(map[uint32]*session)
 	p.welcomes.known = make(map[string]*identity)
 	for _, l := range o.Loops {
-		p.shards[l] = &shard{proxy: p, loop: l, stay: stay{l}}
+		p.shards[l] = &shard{proxy: p, loop: l, stay: stay{l}, clocks: clocks{notify: o.Settings.QueryWaitNotify}}
 	}
 	p.table.Store(&route.Table{Reason: "starting"})
 	return p
@@ -133,6 +133,9 @@ func (p *Proxy) UsePools(pools *pool.Set) { p.pools = pools }
 // Apply makes new settings count, for clients that are there as well.
 func (p *Proxy) Apply(settings Settings) {
 	p.settings.Store(&settings)
+	for _, s := range p.shards {
+		s.loop.Post(s.follow)
+	}
 	a := p.authServer(&settings)
 	p.auth.Store(a)
 	p.mu.Lock()

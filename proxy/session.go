@@ -57,7 +57,13 @@ type session struct {
 
 	statements *statement.Client // prepared; nil until it has used any
 
+	joined    *pool.Pool // that counts it among its clients
+	shard     *shard     // of its loop
+	rules     *Rules     // that count for it
+	slot      int        // in shard.sessions, plus one; 0 while it is in none
 	started   time.Time
+	since     time.Time // see clock
+	notified  bool      // that it waits
 	asked     time.Time // when its last request began that needed a server
 	frames    wire.Framer
 	phase     phase
@@ -86,6 +92,8 @@ func (s *session) start(l *loop.Loop, fd int, conn *tls.Conn, unread []byte) {
 		s.proxy.log.Error("client's socket could not be taken over", zap.Error(err))
 		return
 	}
+	s.proxy.shards[l].add(s)
+	s.rests()
 	switch {
 	case s.doomed:
 		s.kill()
@@ -160,6 +168,7 @@ func (s *session) wake(b []byte) bool {
 	case typ == 'X':
 		s.end(causeClient, nil)
 	default:
+		s.asks()
 		s.inData = true
 		s.asked = s.conn.Loop().Now()
 		s.seek()
@@ -171,6 +180,7 @@ func (s *session) wake(b []byte) bool {
 // forward passes the client's messages on to its server and returns how many
 // bytes, of a message that is not whole, are to be kept.
 func (s *session) forward(b []byte) int {
+	s.sends()
 	out := outgoing{in: b, buffer: s.server.Scratch()}
 	at := 0
 	s.waiting = !s.release(&out, 0)
@@ -273,6 +283,7 @@ func (s *session) send(b []byte) {
 	} else if !s.server.Send(b) {
 		s.conn.Pause(loop.PausePeer)
 	}
+	s.watch()
 }
 
 // Drained implements loop.Handler: the client takes more.
@@ -375,8 +386,10 @@ func (s *session) end(why cause, err *wire.Error) {
 	was := s.phase
 	s.leaveQueue()
 	s.phase = ended
+	torn := false // there is no place for words of ours inside a message
 	if server := s.server; server != nil {
 		s.server = nil
+		torn = !server.Between()
 		if server.Settled() {
 			server.Release()
 		} else {
@@ -386,7 +399,7 @@ func (s *session) end(why cause, err *wire.Error) {
 	if s.private != nil {
 		s.private.Dismiss()
 	}
-	if err != nil && !s.conn.Closed() {
+	if err != nil && !torn && !s.conn.Closed() {
 		s.conn.Write(err.Append(nil))
 		s.conn.Finish()
 	} else if s.clogged {
@@ -405,4 +418,8 @@ func (s *session) forget() {
 	}
 	s.proxy.sessions.remove(s)
 	s.uncount()
+	if s.slot > 0 {
+		s.shard.remove(s)
+	}
+	s.part()
 }

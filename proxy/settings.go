@@ -27,6 +27,7 @@ type Settings struct {
 	MaxClientConn          int
 	ClientLoginTimeout     time.Duration
 	FailoverWaitTimeout    time.Duration // for a node to go to
+	QueryWaitNotify        time.Duration // after which a client that waits for a server is told so
 	ApplicationNameAddHost bool
 
 	// AuthQuery says how users of a database are looked up who are not in Users. It

@@ -17,6 +17,7 @@ type shard struct {
 
 	parked []parking // first come, first served
 	timer  *loop.Timer
+	clocks
 }
 
 // parking is one session's place.

@@ -8,6 +8,7 @@ import (
 // SQLSTATE codes that pgvip itself sends or decides by. PostgreSQL
 // documentation, appendix "PostgreSQL Error Codes".
 const (
+	CodeSuccess                = "00000"
 	CodeProtocolViolation      = "08P01"
 	CodeConnectionFailure      = "08006"
 	CodeTransactionUnknown     = "08007"
@@ -15,6 +16,8 @@ const (
 	CodeInvalidParameterValue  = "22023"
 	CodeActiveTransaction      = "25001"
 	CodeReadOnlyTransaction    = "25006"
+	CodeIdleInTransaction      = "25P03"
+	CodeTransactionTimeout     = "25P04"
 	CodeInvalidStatementName   = "26000"
 	CodeInvalidAuthorization   = "28000"
 	CodeInvalidPassword        = "28P01"
@@ -32,21 +35,23 @@ const (
 	CodeQueryCanceled          = "57014"
 	CodeAdminShutdown          = "57P01"
 	CodeCannotConnectNow       = "57P03"
+	CodeIdleSession            = "57P05"
 	CodeConfigFile             = "F0000"
 	CodeInternalError          = "XX000"
 )
 
 // Severities of an ErrorResponse, field 'V' (never localised).
 const (
-	SeverityError = "ERROR"
-	SeverityFatal = "FATAL"
-	SeverityPanic = "PANIC"
+	SeverityError  = "ERROR"
+	SeverityFatal  = "FATAL"
+	SeverityPanic  = "PANIC"
+	SeverityNotice = "NOTICE"
 )
 
 // Error is an ErrorResponse (or NoticeResponse): one that pgvip sends, or one
 // that it has read from a server. Fields that are absent are empty.
 type Error struct {
-	Severity string // ERROR, FATAL or PANIC
+	Severity string // ERROR, FATAL or PANIC, or NOTICE
 	Code     string // SQLSTATE, five characters
 	Message  string
 	Detail   string
@@ -72,15 +77,20 @@ func Fatal(code, message, hint string) *Error {
 	return &Error{Severity: SeverityFatal, Code: code, Message: message, Hint: hint}
 }
 
-// Append appends the whole ErrorResponse message, type byte included. An error
-// read from a server goes out byte for byte as it came.
+// Append appends the whole ErrorResponse message, type byte included, or for a
+// notice of our own the NoticeResponse. An error read from a server goes out byte
+// for byte as it came.
 func (e *Error) Append(dst []byte) []byte {
 	if e.Raw != nil {
 		dst = appendHeader(dst, 'E', len(e.Raw))
 		return append(dst, e.Raw...)
 	}
 	start := len(dst)
-	dst = append(dst, 'E', 0, 0, 0, 0)
+	typ := byte('E')
+	if e.Severity == SeverityNotice {
+		typ = 'N'
+	}
+	dst = append(dst, typ, 0, 0, 0, 0)
 	dst = appendField(dst, 'S', e.Severity)
 	dst = appendField(dst, 'V', e.Severity)
 	dst = appendField(dst, 'C', e.Code)

@@ -12,12 +12,17 @@ func TestErrorAppendParsesBack(t *testing.T) {
 	tests := []Error{
 		{Severity: SeverityFatal, Code: CodeInvalidPassword, Message: "no"},
 		{Severity: SeverityError, Code: CodeTooManyConnections, Message: "full", Detail: "10 of 10", Hint: "max_client_conn"},
+		{Severity: SeverityNotice, Code: CodeSuccess, Message: "wait"},
 	}
 	for _, want := range tests {
 		message := want.Append([]byte("x"))[1:]
 		got := ParseError(message[5:])
-		if n := len(message) - 1; message[0] != 'E' || int(message[3])<<8+int(message[4]) != n {
-			t.Errorf("header is %q, want an ErrorResponse of %d bytes", message[:5], n)
+		typ := byte('E')
+		if want.Severity == SeverityNotice {
+			typ = 'N'
+		}
+		if n := len(message) - 1; message[0] != typ || int(message[3])<<8+int(message[4]) != n {
+			t.Errorf("header is %q, want a message of %d bytes", message[:5], n)
 		}
 		got.Raw = nil
 		if !reflect.DeepEqual(*got, want) {

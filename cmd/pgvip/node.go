@@ -229,6 +229,7 @@ func proxySettings(in *inputs) proxy.Settings {
 		MaxClientConn:          c.MaxClientConn,
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
+		QueryWaitNotify:        c.QueryWaitNotify,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
 		Log: proxy.Logging{
 			Connections: c.Log.Connections, Disconnections: c.Log.Disconnections, PoolerErrors: c.Log.PoolerErrors,
@@ -249,6 +250,10 @@ func proxyRules(r config.Rules) proxy.Rules {
 	return proxy.Rules{
 		MaxDBClientConnections:   r.MaxDBClientConnections,
 		MaxUserClientConnections: r.MaxUserClientConnections,
+		ClientIdleTimeout:        r.ClientIdleTimeout,
+		QueryTimeout:             r.QueryTimeout,
+		TransactionTimeout:       r.TransactionTimeout,
+		IdleTransactionTimeout:   r.IdleTransactionTimeout,
 	}
 }
 
