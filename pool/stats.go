@@ -226,6 +226,9 @@ func (s *Server) report() stats.Socket {
 			k.Replication = "physical"
 		}
 	}
+	if s.known != nil {
+		k.Prepared = s.known.Len()
+	}
 	if s.meter.running {
 		k.Waited = p.loop.Now().Sub(s.meter.query)
 	}

@@ -63,6 +63,9 @@ func (s *session) report() stats.Socket {
 		Replication: s.replication.String(),
 		AppName:     s.profile.ApplicationName(), Unread: len(s.conn.Peek()), Unsent: s.conn.Queued(),
 	}
+	if s.statements != nil {
+		k.Prepared = s.statements.Len()
+	}
 	now := s.conn.Loop().Now()
 	switch s.phase {
 	case parked:

@@ -140,6 +140,22 @@ func testConsoleShows(t *testing.T, c *child, d *door) {
 	if stats["total_xact_count"] != "2" || stats["total_query_count"] != "4" || stats["total_received"] == "0" || stats["total_query_time"] == "0" {
 		t.Errorf("SHOW STATS: %v, want 2 transactions of 4 queries, and their bytes and time", stats)
 	}
+	for range 2 { // pgx prepares it once; the same statement of the other client is there already
+		for _, conn := range []*pgx.Conn{busy, idle} {
+			if err := conn.QueryRow(t.Context(), "SELECT $1::int", 1).Scan(new(int)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	stats = o.row("STATS", "database", app)
+	if stats["total_client_parse_count"] != "2" || stats["total_server_parse_count"] != "1" || stats["total_bind_count"] != "4" {
+		t.Errorf("SHOW STATS: %v, want 2 statements of clients, one on the server, 4 binds", stats)
+	}
+	for _, show := range []string{"CLIENTS", "SERVERS"} {
+		if row := o.row(show, "database", app); row["prepared_statements"] != "1" {
+			t.Errorf("SHOW %s: %s prepared statements, want 1", show, row["prepared_statements"])
+		}
+	}
 	eventually(t, "the averages forget", func() bool { return o.row("STATS", "database", app)["avg_query_count"] == "0" })
 	c.says("stats") // the line of log_stats
 	database := o.row("DATABASES", "name", app)
