@@ -37,6 +37,7 @@ func IsDatabase(name string) bool { return name == adminDatabase || name == alia
 type Options struct {
 	Target  Target
 	Version string // of pgvip
+	Port    int    // that SHOW DATABASES shows for the console itself
 	Limit   int    // operators at once; 0 for the default
 }
 
@@ -45,6 +46,7 @@ type Server struct {
 	// Immutable after New.
 	target   Target
 	version  string
+	port     int
 	limit    int
 	shows    map[string]show
 	patience time.Duration // with event loops that do not answer a SHOW
@@ -61,7 +63,7 @@ type Server struct {
 // New makes a Server.
 func New(o Options) *Server {
 	return &Server{
-		target: o.Target, version: o.Version, limit: cmp.Or(o.Limit, defaultLimit),
+		target: o.Target, version: o.Version, port: o.Port, limit: cmp.Or(o.Limit, defaultLimit),
 		shows: shows(), patience: showLimit, sessions: map[*session]struct{}{},
 	}
 }
@@ -74,6 +76,9 @@ type Login struct {
 	ID      uint32 // for cancel requests, with Key
 	Key     []byte
 	Unread  []byte // what came behind the login
+
+	Addr, LocalAddr netip.AddrPort // zero for a Unix socket
+	TLS             string         // version and cipher suite; empty for plain
 }
 
 // Serve begins to talk to an operator, AuthenticationOk having been sent, and goes
@@ -148,19 +153,11 @@ func (v *Server) sockets() []stats.Socket {
 	for s := range v.sessions {
 		list = append(list, stats.Socket{
 			ID: uint64(s.login.ID), User: s.login.User, Database: adminDatabase, State: "idle",
-			Addr: addrPort(s.conn.RemoteAddr()), LocalAddr: addrPort(s.conn.LocalAddr()),
+			Addr: s.login.Addr, LocalAddr: s.login.LocalAddr, TLS: s.login.TLS,
 			Connected: s.started, Requested: time.Unix(0, s.requested.Load()), AppName: s.login.AppName,
 		})
 	}
 	return list
-}
-
-// addrPort is the zero value for what is not TCP.
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.AddrPort()
-	}
-	return netip.AddrPort{}
 }
 
 // kill ends the operator with this ID, and reports whether there is one.

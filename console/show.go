@@ -156,7 +156,7 @@ func databaseRows(ctx context.Context, s *session) ([]row, error) {
 		return nil, err
 	}
 	list = append(list, Database{
-		Name: adminDatabase, ServerName: adminDatabase, ForceUser: adminDatabase, PoolSize: s.server.limit,
+		Name: adminDatabase, Port: s.server.port, ServerName: adminDatabase, ForceUser: adminDatabase, PoolSize: s.server.limit,
 		PoolMode: "statement", ClientConnections: len(s.server.sockets()),
 	})
 	var rows []row

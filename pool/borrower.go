@@ -40,9 +40,10 @@ type Loss uint8
 
 // Losses.
 const (
-	LossBroken Loss = iota // without a word
-	LossTold               // Reply has passed on an error that ends the session
-	LossFenced             // we closed it: its node is not the primary any more
+	LossBroken   Loss = iota // without a word
+	LossTold                 // Reply has passed on an error that ends the session
+	LossFenced               // we closed it: its node is not the primary any more
+	LossReplaced             // we closed it between two transactions, because of server_fast_close
 )
 
 // Waiter is a borrower's place in a pool's queue, or its claim to a server that

@@ -91,12 +91,25 @@ func (p *Pool) reconnect() {
 		p.Retire(true)
 		return
 	}
+	p.generation++
 	for s := range p.servers {
 		s.stale = true
+		s.fastClose()
 	}
-	p.generation++
 	p.closeIdle("RECONNECT", func(s *Server) bool { return s.stale })
 	p.fill()
+}
+
+// fastClose ends the session, with server_fast_close, whose server should be
+// replaced and would be only after it, once its transaction is over.
+func (s *Server) fastClose() {
+	fast := s.stale && s.state == lent && !s.Shared() && s.pool.set.settings.Load().ServerFastClose
+	if !fast || !s.replies.Settled() || s.replies.Status() != 'I' {
+		return
+	}
+	s.loss = LossReplaced
+	s.conn.Write([]byte{'X', 0, 0, 0, 4})
+	s.lost("server_fast_close")
 }
 
 func (p *Pool) closeIdle(why string, which func(*Server) bool) {

@@ -160,6 +160,52 @@ func TestReconnect(t *testing.T) {
 	fresh.use()
 }
 
+// TestFastClose: with server_fast_close, a session does not keep a server that is
+// to be replaced for longer than its transaction; shared servers are not meant.
+func TestFastClose(t *testing.T) {
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("Q"), pgscript.Send(pgscript.Complete("BEGIN"), pgscript.Ready('T')),
+			pgscript.Expect("Q"), pgscript.Send(pgscript.Complete("COMMIT"), pgscript.Ready('I')), pgscript.Expect("X"), pgscript.ExpectGone()),
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("X"), pgscript.ExpectGone()))
+	settings := usual()
+	settings.PoolSize, settings.ServerFastClose = 2, true
+	r := newRig(t, server.Addr, settings)
+	busy, idle := r.lend(), r.lend()
+	busy.send(pgscript.Query("BEGIN"))
+	r.eventually("the transaction has begun", func() bool { return busy.ready == 1 })
+	r.set.Reconnect("app")
+	idle.told("Lost")
+	r.do(func() {
+		if idle.why != LossReplaced || busy.server == nil {
+			t.Errorf("loss %d, the one in a transaction has its server: %t; want %d and true", idle.why, busy.server != nil, LossReplaced)
+		}
+	})
+	busy.send(pgscript.Query("COMMIT"))
+	busy.told("Lost")
+	r.do(func() {
+		if busy.ready != 2 || busy.why != LossReplaced {
+			t.Errorf("ready %d times, loss %d; want the answer to COMMIT first", busy.ready, busy.why)
+		}
+	})
+	r.empty()
+}
+
+func TestSharedServersAreNotClosedFast(t *testing.T) {
+	server := pgscript.Serve(t, pgscript.AcceptLogin(), answer("SELECT 1"), pgscript.Expect("X"), pgscript.ExpectGone())
+	settings := usual()
+	settings.Mode, settings.ServerFastClose = TransactionMode, true
+	r := newRig(t, server.Addr, settings)
+	b := r.lend()
+	r.set.Reconnect("app")
+	b.use()
+	r.do(func() {
+		if len(b.calls) != 1 {
+			t.Errorf("the client was told %v, want a loan alone", b.calls)
+		}
+	})
+	r.empty()
+}
+
 func TestDisabled(t *testing.T) {
 	r := newRig(t, "127.0.0.1:1", usual())
 	for _, configured := range []bool{false, true} {

@@ -389,6 +389,7 @@ func (s *Server) settle() {
 	switch s.state {
 	case lent:
 		s.borrower.Ready(s)
+		s.fastClose()
 	case draining:
 		s.reset()
 	}

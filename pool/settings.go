@@ -23,6 +23,7 @@ type Settings struct {
 	// ServerResetQueryAlways sends ServerResetQuery after each transaction too,
 	// where a server is shared, even if the client has left nothing.
 	ServerResetQueryAlways bool
+	ServerFastClose        bool               // end sessions, between transactions, whose server is to be replaced
 	ServerRoundRobin       bool               // lend the server first that was idle for longest, and not the one used last
 	CancelWaitTimeout      time.Duration      // for a cancel request to reach its server
 	Keepalive              *dial.Keepalive    // of connections to servers; nil means dial's default

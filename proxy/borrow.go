@@ -234,6 +234,9 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 		s.endReplication()
 	case why == pool.LossFenced && !flying:
 		s.end(causeFenced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the primary has changed", "Connect again."))
+	case why == pool.LossReplaced:
+		s.end(causeReplaced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because its server is being replaced",
+			"Connect again. The setting is server_fast_close of pgvip."))
 	case flying && s.mayCommit:
 		s.end(causeServer, wire.Fatal(wire.CodeTransactionUnknown, "server connection was lost while a transaction may have been committing",
 			"Find out whether it was committed before you repeat it."))

@@ -19,6 +19,7 @@ const (
 	causeFenced     cause = "primary changed"
 	causeRefused    cause = "no server"
 	causeShutdown   cause = "pgvip is stopping"
+	causeReplaced   cause = "server replaced"
 	causeKilled     cause = "killed on the console"
 )
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -37,6 +38,9 @@ type Operator struct {
 	ID      uint32 // of BackendKeyData, with Key
 	Key     []byte
 	Unread  []byte // what was read of the connection, and is the console's
+
+	Addr, LocalAddr netip.AddrPort // zero for a Unix socket
+	TLS             string         // version and cipher suite; empty for plain
 }
 
 // has reports whether a database is the console.
@@ -59,6 +63,8 @@ func (a *attempt) operate(ctx context.Context) error {
 	p.clients.Add(-1)
 	p.counters.Logins.Add(1)
 	p.log.Info("operator logged in", zap.Stringer("client", a.client), zap.String("user", o.User), zap.Bool("admin", o.Admin))
+	from := a.origin()
+	o.Addr, o.LocalAddr, o.TLS = from.addr, from.local, from.tls
 	o.Unread = slices.Clone(a.reader.unread())
 	a.conn.SetDeadline(time.Time{})
 	p.console.Serve(a.conn, o)

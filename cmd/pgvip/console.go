@@ -32,10 +32,8 @@ func newDesk(n *node) *desk {
 func (n *node) consoleOptions() proxy.Console {
 	return proxy.Console{
 		Databases: console.Databases(),
-		Serve: func(conn net.Conn, o proxy.Operator) {
-			n.console.Serve(conn, console.Login{User: o.User, Admin: o.Admin, AppName: o.AppName, ID: o.ID, Key: o.Key, Unread: o.Unread})
-		},
-		Cancel: func(id uint32, key []byte) bool { return n.console.Cancel(id, key) },
+		Serve:     func(conn net.Conn, o proxy.Operator) { n.console.Serve(conn, console.Login(o)) },
+		Cancel:    func(id uint32, key []byte) bool { return n.console.Cancel(id, key) },
 	}
 }
 

@@ -322,3 +322,16 @@ func testShutdownNow(t *testing.T, c *child, d *door) {
 	}
 	c.ends(codeFine)
 }
+
+// testFastClose: with server_fast_close, RECONNECT ends the sessions that would keep
+// their servers.
+func testFastClose(t *testing.T, c *child, d *door) {
+	conn := d.connect(t.Context(), d.host)
+	query(t.Context(), t, conn, "SELECT 1")
+	d.operator().say("RECONNECT " + app)
+	if got := code(t.Context(), conn); got != "57P01" {
+		t.Errorf("client in session mode: %s, want 57P01", got)
+	}
+	c.wants("server replaced")
+	end(c, syscall.SIGTERM)
+}

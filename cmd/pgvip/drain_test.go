@@ -39,6 +39,7 @@ func TestRunOnCluster(t *testing.T) {
 		{"console shows", consoleSettings, lab.ProbePassword, testConsoleShows},
 		{"console commands", consoleSettings, lab.ProbePassword, testConsoleCommands},
 		{"SIGINT waits for servers", consoleSettings, lab.ProbePassword, testWaitForServers},
+		{"RECONNECT ends sessions", "server_fast_close: true\n", lab.ProbePassword, testFastClose},
 		{"SHUTDOWN at once", consoleSettings, lab.ProbePassword, testShutdownNow},
 		{"wrong probe password", "", "wrong", testWrongProbePassword},
 	} {

@@ -93,7 +93,7 @@ func (n *node) build(in *inputs) error {
 	n.names = &dial.Names{TTL: func() time.Duration { return n.config().DNSMaxTTL }, Changed: n.moved}
 	monitor := health.NewMonitor(healthConfig(c, n.probe()))
 	n.desk = newDesk(n)
-	n.console = console.New(console.Options{Target: n.desk, Version: version})
+	n.console = console.New(console.Options{Target: n.desk, Version: version, Port: c.Listen.Primary[0].Port})
 	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions()})
 	n.pools = pool.NewSet(pool.Options{
 		Settings: poolSettings(in),
@@ -275,6 +275,7 @@ func poolSettings(in *inputs) pool.Settings {
 		ServerIdleTimeout:    c.ServerIdleTimeout,
 		ServerConnectTimeout: c.ServerConnectTimeout,
 		ServerLoginRetry:     c.ServerLoginRetry,
+		ServerFastClose:      c.ServerFastClose,
 		ServerRoundRobin:     c.ServerRoundRobin,
 
 		ServerResetQueryAlways: c.ServerResetQueryAlways,
