@@ -292,7 +292,7 @@ func TestStats(t *testing.T) {
 		}
 		r.set.forget(r.pool)
 		r.do(func() { r.pool.Retire(false) })
-		r.empty()
+		r.eventually("the pool is closed", func() bool { return r.pool.open() == 0 })
 	}
 	if n := len(r.set.every); n != 0 {
 		t.Errorf("%d pools are still counted, want none", n)

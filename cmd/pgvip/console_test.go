@@ -332,6 +332,6 @@ func testFastClose(t *testing.T, c *child, d *door) {
 	if got := code(t.Context(), conn); got != "57P01" {
 		t.Errorf("client in session mode: %s, want 57P01", got)
 	}
-	c.wants("server replaced")
+	c.says("server replaced")
 	end(c, syscall.SIGTERM)
 }
