@@ -61,6 +61,7 @@ bench: deps build ## pgvip beside its rivals: QUICK=1, PGBOUNCER=/path/to/pgboun
 .PHONY: test
 test: deps build ## all tests, with the race detector: unit and integration; PKG=./wire for one
 	PGVIP_LAB=required $(GO) test -race -timeout $(TEST_TIMEOUT) $(ARGS) $(PKG)
+	$(if $(filter ./...,$(PKG)),PGVIP_TEST_TLS=1 PGVIP_LAB=required $(GO) test -race -timeout $(TEST_TIMEOUT) ./proxy # every session in TLS)
 
 .PHONY: unit
 unit: go ## only the tests that need no cluster

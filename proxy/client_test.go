@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -18,9 +19,10 @@ import (
 
 // client is a PostgreSQL client that knows only the protocol.
 type client struct {
-	t    testing.TB
-	conn net.Conn
-	in   *pgproto3.Frontend
+	t      testing.TB
+	socket net.Conn
+	conn   net.Conn // socket, or TLS on it
+	in     *pgproto3.Frontend
 
 	pid     uint32
 	key     []byte
@@ -47,7 +49,40 @@ func dialTo(t testing.TB, addr string) *client {
 	}
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(patience))
-	return &client{t: t, conn: conn, in: pgproto3.NewFrontend(conn, conn)}
+	return &client{t: t, socket: conn, conn: conn, in: pgproto3.NewFrontend(conn, conn)}
+}
+
+// reach connects as the clients of this run do, see inTLS.
+func reach(t testing.TB, addr string) *client {
+	t.Helper()
+	if inTLS() {
+		return dialTLS(t, addr, new(tls.Config))
+	}
+	return dialTo(t, addr)
+}
+
+// dialTLS connects, asks for TLS and shakes hands. The server's certificate is not
+// looked at.
+func dialTLS(t testing.TB, addr string, config *tls.Config) *client {
+	t.Helper()
+	c := dialTo(t, addr)
+	c.send((&wire.Startup{Code: wire.SSLRequestCode}).Append(nil))
+	var answer [1]byte
+	if _, err := c.conn.Read(answer[:]); err != nil || answer[0] != 'S' {
+		t.Fatalf("answer to SSLRequest: %q, %v", answer, err)
+	}
+	if err := c.encrypt(config); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	return c
+}
+
+// encrypt goes on with TLS.
+func (c *client) encrypt(config *tls.Config) error {
+	config.InsecureSkipVerify = true
+	conn := tls.Client(c.socket, config)
+	c.conn, c.in = conn, pgproto3.NewFrontend(conn, conn)
+	return conn.Handshake()
 }
 
 // login logs in as the trusted user; more are names and values of parameters.
@@ -63,7 +98,7 @@ func login(t testing.TB, addr string, more ...string) *client {
 // tryLogin is login for those who expect an error of the server's.
 func tryLogin(t testing.TB, addr string, more ...string) (*client, error) {
 	t.Helper()
-	c := dialTo(t, addr)
+	c := reach(t, addr)
 	params := more
 	for _, p := range []struct{ name, value string }{{"database", lab.AppDatabase}, {"user", lab.TrustUser}} {
 		if !slices.Contains(names(more), p.name) {
@@ -259,13 +294,18 @@ func (c *client) leave() {
 }
 
 // closeWrite sends FIN and goes on reading.
-func (c *client) closeWrite() { c.conn.(*net.TCPConn).CloseWrite() }
+func (c *client) closeWrite() {
+	if c.conn != c.socket {
+		c.conn.(*tls.Conn).CloseWrite()
+	}
+	c.socket.(*net.TCPConn).CloseWrite()
+}
 
 // reset closes with RST, as the kernel does for a process that died with unread
 // input.
 func (c *client) reset() {
-	c.conn.(*net.TCPConn).SetLinger(0)
-	c.conn.Close()
+	c.socket.(*net.TCPConn).SetLinger(0)
+	c.socket.Close()
 }
 
 // cancel asks to cancel what the client has running, and returns when the
@@ -277,7 +317,7 @@ func (c *client) cancel(addr string) {
 
 func cancelWith(t testing.TB, addr string, pid uint32, key []byte) {
 	t.Helper()
-	other := dialTo(t, addr)
+	other := reach(t, addr)
 	other.send((&wire.Startup{Code: wire.CancelRequestCode, ProcessID: pid, SecretKey: key}).Append(nil))
 	other.gone()
 	other.conn.Close()

@@ -14,10 +14,12 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/internal/certs"
 	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/route"
+	"github.com/pgvip/pgvip/tlsconf"
 )
 
 // site is a Proxy with all that it needs, serving on two ports of the loopback.
@@ -87,12 +89,18 @@ func newSite(t testing.TB, p plan) *site {
 	}
 	clients := Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100, ClientLoginTimeout: patience, FailoverWaitTimeout: patience,
 		Log: Logging{Connections: true, Disconnections: true, PoolerErrors: true}}
+	if inTLS() {
+		clients.TLS = accepting(t, certs.Write(t, lab.TrustUser), tlsconf.Prefer)
+	}
 	if p.proxy != nil {
 		p.proxy(&clients)
 	}
 	servers := pool.Settings{
 		Rules:             pool.Rules{PoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour, QueryWaitTimeout: patience},
 		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, CancelWaitTimeout: patience, MaxPreparedStatements: 200,
+	}
+	if inTLS() {
+		servers.TLS = connecting(t, tlsconf.Options{Mode: tlsconf.Prefer})
 	}
 	if p.pool != nil {
 		p.pool(&servers)

@@ -153,7 +153,7 @@ func equalErrors(a, b pgproto3.ErrorResponse) bool {
 // TestEncryptionRequests: without TLS both are answered with N, in either order
 // and once each; bytes behind one end the connection (CVE-2021-3935).
 func TestEncryptionRequests(t *testing.T) {
-	s := newSite(t, plan{})
+	s := newSite(t, plan{proxy: func(set *Settings) { set.TLS = nil }})
 	ssl := pgscript.SSLRequest()
 	gss := slices.Clone(ssl)
 	gss[7] = pgscript.CodeGSSEnc & 0xff

@@ -21,6 +21,10 @@ const patience = 20 * time.Second
 // function cannot be given arguments; TestMain ends it.
 var world = &shared{}
 
+// inTLS reports whether this run of the tests has every session, its client's leg
+// and its server's, in TLS: make test runs them both ways.
+func inTLS() bool { return os.Getenv("PGVIP_TEST_TLS") != "" }
+
 // shared starts a server when a test first asks for it.
 type shared struct {
 	mu      sync.Mutex
@@ -90,7 +94,7 @@ func (w *shared) deserted(t testing.TB) {
 func startDatabase() (*database, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	pg, err := lab.StartPostgres(ctx, lab.PostgresOptions{Parameters: map[string]string{
+	pg, err := lab.StartPostgres(ctx, lab.PostgresOptions{TLS: inTLS(), Parameters: map[string]string{
 		"max_connections": "60",
 		"wal_level":       "logical",
 		"fsync":           "off",

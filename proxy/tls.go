@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -42,7 +43,10 @@ func (a *attempt) directTLS() error {
 		return nil
 	}
 	if !a.offersTLS() {
-		return errQuiet // what could be said it would take for a broken TLS
+		// What could be said the client would take for a broken TLS.
+		a.socket.SetDeadline(time.Now().Add(time.Second))
+		lingerClose(a.socket)
+		return errQuiet
 	}
 	if err := a.startTLS(); err != nil {
 		return err

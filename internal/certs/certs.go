@@ -144,6 +144,12 @@ func Write(t testing.TB, client string) Files {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return WriteOf(t, a, client)
+}
+
+// WriteOf is Write with an authority that is there.
+func WriteOf(t testing.TB, a *Authority, client string) Files {
+	t.Helper()
 	server, err := a.Server("pgvip test server", "127.0.0.1", "localhost")
 	if err != nil {
 		t.Fatal(err)

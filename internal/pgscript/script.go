@@ -145,11 +145,18 @@ func ExpectBody(part string) Step {
 	}
 }
 
-// ExpectStartup reads a packet without a type: StartupMessage, SSLRequest,
-// GSSENCRequest or CancelRequest. The body, from the version on, is in Got.
+// ExpectStartup reads a packet without a type: StartupMessage, GSSENCRequest or
+// CancelRequest. An SSLRequest before it is answered: there is no TLS here. The
+// body, from the version on, is in Got.
 func ExpectStartup() Step {
 	return func(c *Conn) error {
-		if err := c.readBody(); err != nil {
+		err := c.readBody()
+		if err == nil && string(c.Got) == "\x04\xd2\x16\x2f" { // 80877103
+			if _, err = c.Write([]byte("N")); err == nil {
+				err = c.readBody()
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("expect a startup packet: %w", err)
 		}
 		return nil

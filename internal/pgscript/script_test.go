@@ -59,7 +59,7 @@ func TestAPeerThatLeavesTheScriptFails(t *testing.T) {
 func TestResetIsNoOrderlyClose(t *testing.T) {
 	server := Serve(t, ExpectStartup(), Reset())
 	client := Dial(t, server.Addr)
-	if err := client.play([]Step{Send(SSLRequest()), ExpectEOF()}); err == nil {
+	if err := client.play([]Step{Send(CancelRequest(1, 2)), ExpectEOF()}); err == nil {
 		t.Error("a reset passed for an orderly close")
 	}
 	client = Dial(t, server.Addr)
