@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/route"
@@ -58,6 +60,7 @@ type lookups struct {
 	unknown map[lookupKey]time.Time // when it was said that they do not exist
 	running map[lookupKey]*flight
 	nodes   map[*route.Node]*askers
+	trouble string // why the last question got no answer; empty if it did
 	closed  bool
 }
 
@@ -198,6 +201,7 @@ func (l *lookups) learn(key lookupKey, f *flight, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.running, key)
+	l.report(f.err)
 	switch {
 	case f.err != nil:
 		l.proxy.counters.AuthQueryErrors.Add(1)
@@ -210,6 +214,24 @@ func (l *lookups) learn(key lookupKey, f *flight, now time.Time) {
 		delete(l.known, key)
 		l.unknown[key] = now
 	}
+}
+
+// report logs trouble once, and its end; mu is held. Who is refused for it stands
+// in the log besides.
+func (l *lookups) report(err error) {
+	trouble := ""
+	if err != nil {
+		trouble = err.Error()
+	}
+	switch {
+	case trouble == l.trouble:
+		return
+	case err != nil:
+		l.proxy.log.Warn("users cannot be looked up", zap.Error(err), zap.Int("known", len(l.known)))
+	default:
+		l.proxy.log.Info("users can be looked up again")
+	}
+	l.trouble = trouble
 }
 
 // makeRoom drops any of a map's entries while it has as many as it may.

@@ -14,6 +14,7 @@ import (
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/internal/lab"
+	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/wire"
 )
@@ -193,6 +194,34 @@ func TestLastAnswerServes(t *testing.T) {
 			t.Errorf("%s, not looked up before: %s", tt.name, got)
 		}
 	}
+	s.proxy.SetTable(&route.Table{Primary: n, Nodes: []*route.Node{n}})
+	if got := whoami(t, passwordOf(s, lab.AppUser, lab.AppPassword)); got != lab.AppUser {
+		t.Errorf("afterwards: %s", got)
+	}
+	for message, want := range map[string]int{"users cannot be looked up": 2, "users can be looked up again": 1} {
+		if got := s.logs.FilterMessage(message).Len(); got != want {
+			t.Errorf("%d times %q in the log, want %d", got, message, want)
+		}
+	}
+}
+
+// TestWaitingForALookupEndsWithEviction: a client that waits for a node to ask
+// can be made to go, as one that says nothing.
+func TestWaitingForALookupEndsWithEviction(t *testing.T) {
+	p := asking(auth.SCRAM, functionQuery())
+	p.table = table(nil)
+	settings := p.proxy
+	p.proxy = func(set *Settings) {
+		settings(set)
+		set.FailoverWaitTimeout, set.ClientLoginTimeout = time.Hour, time.Hour
+	}
+	s := newSite(t, p)
+	c := dialTo(t, s.primary)
+	c.send(pgscript.Startup("user", "app", "database", "app"))
+	eventually(t, "the question is asked", func() bool { return s.proxy.Counters().AuthQueries.Load() > 0 })
+	s.proxy.unknown.evict(time.Now().Add(2 * patientFor))
+	c.gone()
+	eventually(t, "the login has ended", func() bool { return s.proxy.Clients() == 0 })
 }
 
 // TestAnyNodeIsAsked: the primary first, and without one a replica.

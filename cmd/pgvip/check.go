@@ -84,7 +84,7 @@ func (v *verdict) checkNamed(c *config.Config) {
 	}
 	v.users = in.users.Len()
 	if v.users == 0 && !openToOthers(c) {
-		v.warn("auth_file: " + c.AuthFile + " has no user, so nobody can log in")
+		v.warn("auth_type " + c.AuthType.String() + ": auth_file has no user and there is no auth_user, so nobody can log in")
 	}
 	v.warn(descriptorWarning(c, v.users, descriptorLimit()))
 }

@@ -45,12 +45,7 @@ func descriptorsNeeded(c *config.Config, users int) uint64 {
 
 // openToOthers reports whether users need not stand in the user list.
 func openToOthers(c *config.Config) bool {
-	switch c.AuthType {
-	case config.AuthPlain, config.AuthMD5, config.AuthSCRAM:
-		return c.AuthUser != ""
-	default:
-		return true
-	}
+	return c.AuthType == config.AuthAny || looksUp(c)
 }
 
 // descriptorLimit gives RLIMIT_NOFILE. When it is read, Go has raised the soft

@@ -22,7 +22,9 @@ func TestDescriptorsNeeded(t *testing.T) {
 		{"disabled database", func(c *config.Config) { c.Databases["app"] = config.Database{PoolSize: config.Some(5), Disabled: true} }, 1, 10_000 + 20*3 + ownDescriptors},
 		{"reserve", func(c *config.Config) { c.ReservePoolSize = 10 }, 1, 10_000 + 30*3 + ownDescriptors},
 		{"auth_query knows no user list", func(c *config.Config) { c.AuthUser = "lookup" }, 0, 2*10_000 + ownDescriptors},
-		{"trust knows no user list", func(c *config.Config) { c.AuthType = config.AuthTrust }, 0, 2*10_000 + ownDescriptors},
+		{"auth_query of a database", func(c *config.Config) { c.Databases["app"] = config.Database{AuthUser: config.Some("lookup")} }, 0, 2*10_000 + ownDescriptors},
+		{"any knows no user list", func(c *config.Config) { c.AuthType = config.AuthAny }, 0, 2*10_000 + ownDescriptors},
+		{"trust is for those in the list", func(c *config.Config) { c.AuthType = config.AuthTrust }, 0, 10_000 + ownDescriptors},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -59,14 +59,20 @@ func readHBA(c *config.Config) (*auth.HBA, error) {
 
 // authQueries is nil when nobody is to look up anybody.
 func authQueries(in *inputs) func(database string) proxy.AuthQuery {
-	used := in.config.AuthUser != ""
-	for _, d := range in.config.Databases {
-		used = used || d.AuthUser.IsSet()
-	}
-	if !used {
+	if !looksUp(in.config) {
 		return nil
 	}
 	return func(database string) proxy.AuthQuery { return authQuery(in, database) }
+}
+
+// looksUp reports whether users of some database are looked up by auth_query.
+func looksUp(c *config.Config) bool {
+	for _, d := range c.Databases {
+		if d.AuthUser.IsSet() {
+			return true
+		}
+	}
+	return c.AuthUser != ""
 }
 
 // authQuery says how users of a database are looked up who are not in the list.
