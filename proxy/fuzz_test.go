@@ -1,9 +1,14 @@
 package proxy
 
 import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -85,29 +90,72 @@ func FuzzClient(f *testing.F) {
 		f.Add(b, uint16(len(b)/2))
 		f.Add(b, uint16(len(startup)+3))
 	}
-	p, addr := fuzzProxy(f)
+	users, err := auth.ParseUserList([]byte(`"u" ""`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	p, addr := fuzzProxy(f, Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100})
+	f.Fuzz(func(t *testing.T, b []byte, at uint16) { sendAll(t, p, addr, b, at) })
+}
+
+// sendAll sends what a client has to say and waits until it is forgotten. It
+// returns what came back.
+func sendAll(t *testing.T, p *Proxy, addr string, b []byte, at uint16) []byte {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	split := min(int(at), len(b))
+	conn.Write(b[:split])
+	conn.Write(b[split:])
+	conn.(*net.TCPConn).CloseWrite()
+	got, err := io.ReadAll(conn)
+	if slow, ok := err.(net.Error); ok && slow.Timeout() {
+		t.Errorf("not closed; %d bytes came", len(got))
+	}
+	conn.Close()
+	eventually(t, "the client is forgotten", func() bool { return p.Clients() == 0 && len(p.sessions.all()) == 0 })
+	return got
+}
+
+// FuzzLogin feeds a client's bytes to a proxy that asks for a password in every
+// way there is, by user: no bytes let anybody in who does not know one.
+func FuzzLogin(f *testing.F) {
+	for _, user := range []string{"scram", "md5", "plain", "cert", "peer", "nobody", "hash"} {
+		startup := pgscript.Startup("user", user, "database", "d")
+		for _, answer := range [][]byte{
+			nil,
+			initial("SCRAM-SHA-256", clientFirst),
+			slices.Concat(initial("SCRAM-SHA-256", clientFirst), final("c=biws,r=NONCE"+someProof)),
+			initialOf("SCRAM-SHA-256", -1, ""),
+			pgscript.Message('p', pgscript.Strings("md5"+strings.Repeat("0", 32))),
+			pgscript.Message('p', pgscript.Strings("guess")),
+			pgscript.Query("SELECT 1"),
+		} {
+			f.Add(slices.Concat(startup, answer), uint16(len(startup)))
+		}
+	}
+	random := make([]byte, 16)
+	rand.Read(random)
+	password := hex.EncodeToString(random)
+	users, err := auth.ParseUserList([]byte(fmt.Sprintf("\"scram\" %[1]q\n\"md5\" %[1]q\n\"plain\" %[1]q\n\"cert\" %[1]q\n\"peer\" %[1]q\n\"hash\" %[2]q",
+		password, auth.HashMD5(password, "hash"))))
+	if err != nil {
+		f.Fatal(err)
+	}
+	hba := hbaOf(f, "host all md5,hash all md5\nhost all plain all password\nhost all cert all cert\nlocal all peer peer\nhost all all all scram-sha-256", "")
+	p, addr := fuzzProxy(f, Settings{HBA: hba, Users: users, MaxClientConn: 100})
 	f.Fuzz(func(t *testing.T, b []byte, at uint16) {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
+		if got := sendAll(t, p, addr, b, at); bytes.Contains(got, wire.AppendAuthentication(nil, wire.AuthOk, nil)) {
+			t.Errorf("let in: %q", got)
 		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
-		split := min(int(at), len(b))
-		conn.Write(b[:split])
-		conn.Write(b[split:])
-		conn.(*net.TCPConn).CloseWrite()
-		n, err := io.Copy(io.Discard, conn)
-		if slow, ok := err.(net.Error); ok && slow.Timeout() {
-			t.Errorf("not closed; %d bytes came", n)
-		}
-		conn.Close()
-		eventually(t, "the client is forgotten", func() bool { return p.Clients() == 0 && len(p.sessions.all()) == 0 })
 	})
 }
 
 // fuzzProxy is a proxy in front of a null server, which ends with f.
-func fuzzProxy(f *testing.F) (*Proxy, string) {
+func fuzzProxy(f *testing.F, settings Settings) (*Proxy, string) {
 	backend, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		f.Fatal(err)
@@ -120,11 +168,7 @@ func fuzzProxy(f *testing.F) (*Proxy, string) {
 	}
 	var running sync.WaitGroup
 	running.Go(l.Run)
-	users, err := auth.ParseUserList([]byte(`"u" ""`))
-	if err != nil {
-		f.Fatal(err)
-	}
-	p := New(Options{Settings: Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100}, Loops: []*loop.Loop{l}, Log: zap.NewNop()})
+	p := New(Options{Settings: settings, Loops: []*loop.Loop{l}, Log: zap.NewNop()})
 	pools := pool.NewSet(pool.Options{Settings: pool.Settings{Rules: pool.Rules{PoolSize: 2, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour}},
 		Loops: []*loop.Loop{l}, Log: zap.NewNop(), LoggedIn: p.LoggedIn})
 	p.UsePools(pools)
