@@ -81,6 +81,9 @@ func (in *inspector) anywhere(before, word []byte) {
 			is(word, "pg_try_advisory_lock") || is(word, "pg_try_advisory_lock_shared") {
 			in.state |= pool.StateLocks
 		}
+		if is(word, "pg_temp") {
+			in.state |= pool.StateTemp
+		}
 	case 't':
 		if (is(word, "temp") || is(word, "temporary")) && is(before, "into") {
 			in.state |= pool.StateTemp
@@ -92,18 +95,18 @@ func (in *inspector) anywhere(before, word []byte) {
 	}
 }
 
-// create reads CREATE [OR REPLACE] [GLOBAL | LOCAL] TEMP and CREATE ... pg_temp.
+// create reads CREATE [OR REPLACE] [GLOBAL | LOCAL] TEMP.
 func (in *inspector) create() {
 	for range 4 {
 		at := in.at
 		word := in.next()
 		switch {
-		case is(word, "temp"), is(word, "temporary"), is(word, "pg_temp"):
+		case is(word, "temp"), is(word, "temporary"):
 			if !in.dropsOnCommit() {
 				in.state |= pool.StateTemp
 			}
 			return
-		case is(word, "or"), is(word, "replace"), is(word, "global"), is(word, "local"), is(word, "table"), is(word, "view"), is(word, "sequence"):
+		case is(word, "or"), is(word, "replace"), is(word, "global"), is(word, "local"):
 		default:
 			in.at = at
 			return
