@@ -385,8 +385,9 @@ func TestReceiveWAL(t *testing.T) {
 	run("pg_receivewal", "--slot=receiver", "--create-slot").succeeds()
 	receiver := run("pg_receivewal", "-D", dir, "--slot=receiver", "--no-loop", "--synchronous", "-s", "1")
 	pg.walsenders(t, 1)
-	segment := pg.ask(t, "SELECT pg_walfile_name(pg_current_wal_lsn())")
+	// Something first: at the beginning of a segment pg_walfile_name gives the one before.
 	pg.ask(t, "SELECT pg_logical_emit_message(false, 'test', 'x')")
+	segment := pg.ask(t, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
 	pg.ask(t, "SELECT pg_switch_wal()")
 	eventually(t, "the segment is there", func() bool {
 		_, err := os.Stat(filepath.Join(dir, segment))
