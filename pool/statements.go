@@ -43,11 +43,13 @@ func (s *Server) Forward(out, raw, m []byte, makes State) (_ []byte, left State,
 		return out, 0, verdict
 	}
 	s.meter.sent(m[0], status, s.pool.loop.Now())
+	traffic := &s.pool.tally.traffic
+	traffic.ClientParses += known.Counts.ClientParses
+	traffic.ServerParses += known.Counts.ServerParses
+	traffic.Binds += known.Counts.Binds
+	known.Counts = statement.Counts{}
 	switch m[0] {
-	case 'P':
-		s.pool.tally.traffic.ClientParses++
 	case 'B':
-		s.pool.tally.traffic.Binds++
 		left = State(known.Mark)
 	case 'H':
 		s.answerMadeUp()

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/statement"
@@ -84,9 +86,32 @@ func TestStatementsFollowTheClient(t *testing.T) {
 	if got := a.value(onServers); got != "3" {
 		t.Errorf("the server has %s statements, want 3", got)
 	}
+	s.counted(t)
 	a.leave()
 	if got := b.run("s"); got != "same" {
 		t.Errorf("after the other has left: %q", got)
+	}
+}
+
+// counted looks at what SHOW says of the clients of TestStatementsFollowTheClient.
+func (s *site) counted(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	clients, err := s.proxy.ClientList(ctx)
+	if err != nil || len(clients) != 2 || clients[0].Prepared != 2 {
+		t.Errorf("clients: %+v %v, want two of 2 statements", clients, err)
+	}
+	servers, err := s.pools.Servers(ctx)
+	if err != nil || len(servers) != 1 || servers[0].Prepared != 3 {
+		t.Errorf("servers: %+v %v, want one of 3 statements", servers, err)
+	}
+	totals, err := s.pools.Traffic(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y := totals[lab.AppDatabase].Traffic; y.ClientParses != 4 || y.ServerParses != 3 || y.Binds != 12 {
+		t.Errorf("%d parses of clients, %d of servers, %d binds, want 4, 3, 12", y.ClientParses, y.ServerParses, y.Binds)
 	}
 }
 

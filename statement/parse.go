@@ -22,6 +22,7 @@ func (s *Server) parse(out, raw, m, name, text []byte) ([]byte, Verdict) {
 		s.store.release(st)
 		return out, Wait
 	}
+	s.Counts.ClientParses++
 	out = append(out, raw...)
 	if is == present && s.replies.Status() == 'E' {
 		// In a failed transaction only the server knows whether it takes this one.

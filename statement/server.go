@@ -46,7 +46,15 @@ type Server struct {
 	unnamedNext uint64 // once message unnamedPos has been answered
 	unnamedPos  uint64
 
-	parsed uint64 // Parses sent
+	// Counts is what was counted since the caller set it to zero.
+	Counts Counts
+}
+
+// Counts is what PgBouncer counts of named statements.
+type Counts struct {
+	ClientParses uint64 // that clients have asked for
+	ServerParses uint64 // that the server was sent
+	Binds        uint64
 }
 
 // use is a Bind or Describe, for the sake of the error that may answer it.
@@ -64,9 +72,6 @@ func NewServer(t *Store, r *wire.Replies) *Server {
 
 // Len is the number of statements that the server has, or will have.
 func (s *Server) Len() int { return s.recent.size }
-
-// Parsed is the number of Parses sent to the server for named statements.
-func (s *Server) Parsed() uint64 { return s.parsed }
 
 // Lend begins a client's use of a server that is settled, which will keep at most
 // limit statements.
@@ -231,6 +236,9 @@ func (s *Server) useNamed(out, raw, m []byte, at int, name []byte) ([]byte, Verd
 		full = string(name)
 	}
 	s.use(m[0], k, full, st.drops)
+	if m[0] == 'B' {
+		s.Counts.Binds++
+	}
 	return appendRenamed(out, m, at, len(name), st.name), Sent
 }
 
@@ -293,7 +301,7 @@ func (s *Server) sendParse(st *Statement, action wire.Action) (*known, uint64) {
 	if pos == 0 {
 		return nil, 0
 	}
-	s.parsed++
+	s.Counts.ServerParses++
 	k := s.find(st)
 	s.await(k, pos, true)
 	s.push(op{pos: pos, kind: opParse, known: k})

@@ -110,8 +110,8 @@ func TestKnownStatementCostsNothing(t *testing.T) {
 	if got := d.answers("2CZ"); got != "12CZ" {
 		t.Errorf("client gets %q, want 12CZ", got)
 	}
-	if d.store.Len() != 1 || d.server.Parsed() != 1 {
-		t.Errorf("%d statements, %d parsed, want one", d.store.Len(), d.server.Parsed())
+	if d.store.Len() != 1 || d.server.Counts != (Counts{ClientParses: 2, ServerParses: 1, Binds: 1}) {
+		t.Errorf("%d statements, counted %+v", d.store.Len(), d.server.Counts)
 	}
 }
 
