@@ -36,9 +36,7 @@ func (s *Server) Forward(out, raw, m []byte, makes State) (_ []byte, left State,
 	known := s.prepared()
 	status := s.replies.Status()
 	known.Mark = uint16(makes)
-	parsed := known.Parsed()
 	out, verdict := known.Forward(out, raw, m)
-	s.pool.tally.traffic.ServerParses += known.Parsed() - parsed
 	if verdict == statement.Wait {
 		return out, 0, verdict
 	}

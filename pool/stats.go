@@ -217,9 +217,6 @@ func (s *Server) report() stats.Socket {
 		Connected: s.created, Requested: s.meter.query, CloseNeeded: s.stale || p.paused || p.retired, PID: s.pid,
 		AppName: s.parameter("application_name"), Unread: len(s.conn.Peek()), Unsent: s.conn.Queued(),
 	}
-	if s.known != nil {
-		k.Prepared = s.known.Len()
-	}
 	k.Addr, _ = netip.ParseAddrPort(p.key.Node.Addr)
 	k.LocalAddr = s.local
 	k.TLS = tlsconf.Describe(s.conn.TLS())
