@@ -62,8 +62,6 @@ type Config struct {
 	// MaxPreparedStatements of clients are kept on each server in transaction
 	// and statement mode; 0 leaves named statements alone.
 	MaxPreparedStatements int
-	// MaxPacketSize bounds one message of a client, in bytes.
-	MaxPacketSize int
 
 	// QueryWaitTimeout ends a client that has waited this long for a server
 	// while there is a primary; 0 waits for ever.

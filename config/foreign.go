@@ -137,6 +137,8 @@ func meaninglessKeys() []foreignGroup {
 			"resolv_conf", "dns_zone_check_period", "dns_nxdomain_ttl"}},
 		{"is PgBouncer's: buffers belong to the event loops and are not sized by hand", []string{
 			"pkt_buf", "sbuf_loopcnt", "tcp_socket_buffer"}},
+		{"is PgBouncer's: messages are streamed and never held whole, so their size needs no limit", []string{
+			"max_packet_size"}},
 		{"is PgBouncer's: it has no use in pgvip", []string{
 			"disable_pqexec", "tcp_defer_accept", "autodb_idle_timeout", "suspend_timeout"}},
 		{"is PgBouncer's: startup parameters need no list, none is refused and none is dropped", []string{

@@ -16,9 +16,6 @@ const (
 	mostPeers   = 255     // what fits into a process id with 2^23 sessions, see proxy/cancel.go
 	mostVerbose = 3       // PgBouncer's -v -v -v
 
-	leastPacket = 1 << 13   // room for any startup packet and password message
-	mostPacket  = 1<<31 - 1 // the length word of the protocol
-
 	// mostIterations is a second of computing for one password.
 	mostIterations = 10_000_000
 )
@@ -86,7 +83,6 @@ func clientKeys() []setting[Config] {
 		key("drain_timeout", "30s", timeout(), func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		key("application_name_add_host", "false", flag, func(c *Config) *bool { return &c.ApplicationNameAddHost }),
 		atStart(key("peer_id", "0", count(0, mostPeers), func(c *Config) *int { return &c.PeerID })),
-		key("max_packet_size", "2147483647", count(leastPacket, mostPacket), func(c *Config) *int { return &c.MaxPacketSize }),
 	}
 }
 

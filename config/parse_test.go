@@ -105,7 +105,6 @@ query_timeout: 9s
 transaction_timeout: 10s
 idle_transaction_timeout: 11s
 cancel_wait_timeout: 12s
-max_packet_size: 65536
 session_state: pin
 min_pool_size: 1
 reserve_pool_size: 2

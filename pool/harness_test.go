@@ -102,7 +102,7 @@ func (r *rig) empty() {
 	r.t.Helper()
 	p := r.pool
 	r.eventually("the pool is empty", func() bool {
-		return len(p.servers) == 0 && len(p.idle) == 0 && p.queue.size == 0 && p.dialing == 0
+		return p.open() == 0 && len(p.idle) == 0 && p.queue.size == 0
 	})
 }
 
