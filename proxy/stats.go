@@ -67,14 +67,7 @@ func (s *session) report() stats.Socket {
 		k.Prepared = s.statements.Len()
 	}
 	now := s.conn.Loop().Now()
-	switch s.phase {
-	case parked:
-		k.Reason = nowhere(s.proxy.table.Load(), s.role)
-	case queued:
-		if s.waiter != nil {
-			k.Reason = s.waiter.Reason()
-		}
-	}
+	k.Reason = s.obstacle()
 	switch s.phase {
 	case parked, moving, queued:
 		k.State = "waiting"

@@ -129,7 +129,7 @@ func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
 // what PostgreSQL says to such a client, and so is its error.
 func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
 	who := p.welcomes.identity(r)
-	wait := p.newWait(role)
+	wait := p.newWait(role, r.database)
 	for {
 		changed := p.tableChange()
 		table := p.table.Load()
@@ -151,17 +151,26 @@ func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*iden
 
 // wait is a login's wait for a server that can be logged in to.
 type wait struct {
-	proxy *Proxy
-	role  route.Role
-	limit <-chan time.Time // nil without a limit
+	proxy    *Proxy
+	role     route.Role
+	database string
+	limit    <-chan time.Time // nil without a limit
 }
 
-func (p *Proxy) newWait(role route.Role) *wait {
-	w := &wait{proxy: p, role: role}
+func (p *Proxy) newWait(role route.Role, database string) *wait {
+	w := &wait{proxy: p, role: role, database: database}
 	if d := p.settings.Load().FailoverWaitTimeout; d > 0 {
 		w.limit = time.After(d)
 	}
 	return w
+}
+
+// obstacle says what the login waits for.
+func (w *wait) obstacle() string {
+	if w.proxy.pools.Paused(w.database) {
+		return "database \"" + w.database + "\" is paused"
+	}
+	return nowhere(w.proxy.table.Load(), w.role)
 }
 
 // next waits until it is time to try again: after a pause, or when the table has
@@ -175,9 +184,9 @@ func (w *wait) next(ctx context.Context, changed <-chan struct{}) error {
 	case <-changed:
 		return nil
 	case <-w.limit:
-		return wire.Fatal(wire.CodeCannotConnectNow, nowhere(w.proxy.table.Load(), w.role), "The limit is failover_wait_timeout of pgvip.")
+		return wire.Fatal(wire.CodeCannotConnectNow, w.obstacle(), "The limit is failover_wait_timeout of pgvip.")
 	case <-ctx.Done():
-		return wire.Fatal(wire.CodeCannotConnectNow, nowhere(w.proxy.table.Load(), w.role), "The limit is client_login_timeout of pgvip.")
+		return wire.Fatal(wire.CodeCannotConnectNow, w.obstacle(), "The limit is client_login_timeout of pgvip.")
 	}
 }
 
