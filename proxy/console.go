@@ -62,7 +62,9 @@ func (a *attempt) operate(ctx context.Context) error {
 	a.free()
 	p.clients.Add(-1)
 	p.counters.Logins.Add(1)
-	p.log.Info("operator logged in", zap.Stringer("client", a.client), zap.String("user", o.User), zap.Bool("admin", o.Admin))
+	if p.settings.Load().Log.Connections {
+		p.log.Info("operator logged in", zap.Stringer("client", a.client), zap.String("user", o.User), zap.Bool("admin", o.Admin))
+	}
 	from := a.origin()
 	o.Addr, o.LocalAddr, o.TLS = from.addr, from.local, from.tls
 	o.Unread = slices.Clone(a.reader.unread())
