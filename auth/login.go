@@ -81,6 +81,9 @@ func (l *Login) Bind(binding []byte) { l.binding = binding }
 // once Start or Step has said done, and may be empty (trust, no secret stored).
 func (l *Login) Credential() Credential { return l.credential }
 
+// Method is how the client is asked: SCRAM where md5 became that.
+func (l *Login) Method() Method { return l.method }
+
 // Reason tells the operator why the login was refused; it holds no secret. The
 // client is told less, see Step. Empty unless there was an error.
 func (l *Login) Reason() string { return l.reason }

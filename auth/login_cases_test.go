@@ -366,8 +366,9 @@ func TestUnknownUsersOfMD5AreMixed(t *testing.T) {
 		asked := map[uint32]int{}
 		for i := range 1000 {
 			user := strconv.Itoa(i)
-			asked[first(s, user)]++
-			if first(s, user) != first(s, user) {
+			way := first(s, user)
+			asked[way]++
+			if again := first(s, user); again != way {
 				t.Fatal("one user is asked in two ways")
 			}
 		}

@@ -11,6 +11,9 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
+// maintenance is the database that every cluster has.
+const maintenance = "postgres"
+
 // authenticate runs the exchange that auth_type asks for, AuthenticationOk
 // included: like PostgreSQL, pgvip looks at the database only afterwards.
 func (a *attempt) authenticate(ctx context.Context, ask *request) error {
@@ -51,6 +54,7 @@ func (a *attempt) method(settings *Settings, ask *request) (auth.Method, *auth.I
 		a.reason = fmt.Sprintf("line %d of auth_hba_file", rule.Line)
 		return 0, nil, c.Rejected()
 	}
+	a.hbaLine = rule.Line
 	return rule.Method, rule.Map, nil
 }
 
@@ -78,7 +82,11 @@ func (a *attempt) secret(ctx context.Context, settings *Settings, ask *request) 
 	if found || settings.AuthQuery == nil {
 		return secret, found, nil
 	}
-	q := settings.AuthQuery(ask.database)
+	database := ask.database
+	if ask.replication == physical {
+		database = maintenance // the client's, if it has given one, means nothing
+	}
+	q := settings.AuthQuery(database)
 	if q.User == "" {
 		return secret, false, nil
 	}
@@ -138,6 +146,9 @@ func (a *attempt) converse(l *auth.Login, ask *request) error {
 		<-p.compute
 	}
 	a.reason = l.Reason()
+	if a.hbaLine > 0 {
+		a.reason += fmt.Sprintf(" (%s is asked for by line %d of auth_hba_file)", l.Method(), a.hbaLine)
+	}
 	if a.lookedUp != nil {
 		p.lookups.doubt(a.lookedUp, ask.user)
 	}

@@ -140,6 +140,19 @@ host    app      nobody     127.0.0.1/32    scram-sha-256
 			}
 		})
 	}
+	reasons := map[any]bool{}
+	for _, line := range s.logs.FilterMessage("login refused").All() {
+		reasons[line.ContextMap()["reason"]] = true
+	}
+	for _, want := range []string{
+		"line 4 of auth_hba_file",
+		"wrong password (stored is a SCRAM verifier) (scram-sha-256 is asked for by line 7 of auth_hba_file)",
+		"no such user (scram-sha-256 is asked for by line 10 of auth_hba_file)",
+	} {
+		if !reasons[want] {
+			t.Errorf("no login was refused for the reason %q; %v", want, reasons)
+		}
+	}
 }
 
 // TestCertificates: with auth_type cert the name in the certificate is the user,

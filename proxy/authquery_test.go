@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"go.uber.org/zap"
 
 	"github.com/pgvip/pgvip/auth"
@@ -421,5 +422,39 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 	if len(l.known) != before-1 {
 		t.Error("a user that was dropped is still known")
+	}
+}
+
+// TestReplicationIsLookedUp: physical replication has rules of its own and no
+// database, so that its user is looked up in one that is always there.
+func TestReplicationIsLookedUp(t *testing.T) {
+	s := newSite(t, plan{users: "; nobody", proxy: func(set *Settings) {
+		set.MaxReplicationConn = 10
+		set.HBA = hbaOf(t, "host replication replicator all scram-sha-256\nhost all all all reject", "")
+		set.AuthQuery = func(database string) AuthQuery {
+			q := defaultQuery()
+			q.Database = database
+			return q
+		}
+	}})
+	for replication, want := range map[string]string{
+		"true":     "",
+		"database": `28000 pg_hba.conf rejects connection for host "127.0.0.1", user "replicator", database "replication", no encryption`,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		conninfo := strings.Replace(passwordOf(s, lab.ReplicationUser, lab.ReplicationPassword), "dbname=app", "dbname=replication replication="+replication, 1)
+		got := ""
+		conn, err := pgconn.Connect(ctx, conninfo)
+		if err == nil {
+			_, err = conn.Exec(ctx, "IDENTIFY_SYSTEM").ReadAll()
+			conn.Close(ctx)
+		}
+		if err != nil {
+			got = said(err)
+		}
+		if got != want {
+			t.Errorf("replication=%s: %q, want %q", replication, got, want)
+		}
 	}
 }

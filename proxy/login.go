@@ -59,6 +59,7 @@ type attempt struct {
 	ask      *request // once the client is known
 	reason   string   // for the log, when the client is told less
 
+	hbaLine  int        // of the rule that counts; 0 without
 	lookedUp *AuthQuery // that the user's secret has come by
 }
 
