@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,9 @@ type Target struct {
 	User     string
 	Password string
 	Database string
+	// TLS asks for it, and goes on with nobody who has none. Whose certificate it
+	// is does not matter here.
+	TLS bool
 }
 
 // Player plays transcripts against one target. It is safe for concurrent use.
@@ -92,7 +96,8 @@ func (p *Player) Play(ctx context.Context, t *Transcript, c Chunking) (*Recordin
 
 // session is one logged-in connection.
 type session struct {
-	conn    *net.TCPConn
+	socket  *net.TCPConn
+	conn    net.Conn // socket, or TLS on it
 	r       *bufio.Reader
 	peer    *peerQueue // nil unless writes are cut
 	welcome []byte
@@ -106,12 +111,20 @@ func (p *Player) open(ctx context.Context, params []Param, c Chunking) (*session
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn.(*net.TCPConn), r: bufio.NewReaderSize(conn, readBuffer)}
+	s := &session{socket: conn.(*net.TCPConn), conn: conn}
 	// The end of ctx must wake a blocked read; a past deadline does.
 	s.stop = context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	conn.SetDeadline(time.Now().Add(playTimeout))
+	if p.target.TLS {
+		if s.conn, err = encrypted(conn); err != nil {
+			s.stop()
+			conn.Close()
+			return nil, err
+		}
+	}
+	s.r = bufio.NewReaderSize(s.conn, readBuffer)
 	if c.Bytewise || c.Split > 0 {
-		if s.peer, err = newPeerQueue(s.conn); err != nil {
+		if s.peer, err = newPeerQueue(s.socket); err != nil {
 			s.close()
 			return nil, err
 		}
@@ -123,6 +136,32 @@ func (p *Player) open(ctx context.Context, params []Param, c Chunking) (*session
 		return nil, err
 	}
 	return s, nil
+}
+
+// encrypted asks for TLS on conn and shakes hands.
+func encrypted(conn net.Conn) (net.Conn, error) {
+	var answer [1]byte
+	if _, err := conn.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return nil, err
+	}
+	if answer[0] != 'S' {
+		return nil, fmt.Errorf("SSLRequest is answered with %q", answer)
+	}
+	secured := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	return secured, secured.Handshake()
+}
+
+// closeWrite ends what we send.
+func (s *session) closeWrite() error {
+	if secured, ok := s.conn.(*tls.Conn); ok {
+		if err := secured.CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return s.socket.CloseWrite()
 }
 
 func loginChunking(params []Param, c Chunking) Chunking {
@@ -197,7 +236,7 @@ func (s *session) send(b Batch, c Chunking) func() error {
 	write := func() error {
 		err := s.write(b.Client, c)
 		if err == nil && b.Cut {
-			err = s.conn.CloseWrite()
+			err = s.closeWrite()
 		}
 		if b.Wait.EOF && closed(err) {
 			return nil
@@ -269,5 +308,6 @@ func (s *session) await(w Wait) ([]byte, error) {
 // closed reports the end of a stream. A reset counts: a server that closes with
 // bytes unread has its kernel send one, which says nothing about the protocol.
 func closed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		errors.Is(err, syscall.ENOTCONN)
 }

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
+	"github.com/pgvip/pgvip/internal/certs"
 	"github.com/pgvip/pgvip/internal/corpus"
 	"github.com/pgvip/pgvip/internal/lab"
 )
@@ -130,6 +132,37 @@ func TestCorpusThroughPrimaryPort(t *testing.T) {
 			})
 		}
 	}, sessions(), transactions(), pinned())
+}
+
+// TestCorpusInTLS: the same bytes in TLS, with the client and with PostgreSQL.
+func TestCorpusInTLS(t *testing.T) {
+	c := cluster(t)
+	leader, err := c.WaitLeader(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := certs.Write(t, "corpus")
+	eachWay(t, func(t *testing.T, w way) {
+		change := settings{
+			"client_tls_sslmode": "prefer", "client_tls_cert_file": files.Cert, "client_tls_key_file": files.Key,
+			"server_tls_sslmode": "verify-full", "server_tls_ca_file": c.CAFile,
+		}
+		maps.Copy(change, w.change)
+		server := pgvip(t, 40, change)
+		server.ready(t)
+		direct, through := corpusTarget(leader.Postgres.Addr), corpusTarget(server.primary)
+		direct.TLS, through.TLS = true, true
+		p := pair{way: w, direct: corpus.NewPlayer(direct), through: corpus.NewPlayer(through)}
+		for _, tr := range transcripts(t, w) {
+			t.Run(tr.Name, func(t *testing.T) {
+				chunkings := []corpus.Chunking{{}, {Coalesced: true}}
+				if tr.Short() {
+					chunkings = append(chunkings, corpus.Chunking{Bytewise: true})
+				}
+				p.compare(t, tr, chunkings...)
+			})
+		}
+	}, sessions(), pinned())
 }
 
 func TestCorpusThroughReplicaPort(t *testing.T) {

@@ -128,7 +128,7 @@ func (w *shared) startLab(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if w.cluster, err = lab.Start(ctx, lab.Options{Nodes: 3, Parameters: map[string]string{"max_connections": "120"}}); err != nil {
+	if w.cluster, err = lab.Start(ctx, lab.Options{Nodes: 3, TLS: true, Parameters: map[string]string{"max_connections": "120"}}); err != nil {
 		return err
 	}
 	return prepare(ctx, w.cluster)
