@@ -57,6 +57,7 @@ func (s *Server) prepare(w *Waiter) bool {
 	w.server = s
 	s.waiter, s.borrower = w, w.borrower
 	s.state = settling
+	s.mode = s.pool.rules.Mode
 	set := s.pool.set.settings.Load()
 	if set.ServerCheck && s.pool.loop.Now().Sub(s.lastUse) > set.ServerCheckDelay {
 		s.ask(checking, set.ServerCheckQuery)
@@ -166,7 +167,7 @@ func (s *Server) reset() {
 	if q := s.cleaning(); q != "" {
 		statements = append(statements, q)
 		s.given, s.givenKnown = Profile{}, strings.Contains(strings.ToUpper(q), "DISCARD ALL")
-	} else if s.pool.rules.Mode == SessionMode {
+	} else if s.mode == SessionMode {
 		s.givenKnown = false // its session may have set anything
 	}
 	if len(statements) == 0 {

@@ -62,6 +62,7 @@ func (p *Pool) adopt(conn *Conn, generation int) {
 		reported: append([]wire.Param(nil), conn.Parameters()...),
 		frames:   wire.NewBackendFramer(),
 		state:    idle,
+		mode:     p.rules.Mode,
 
 		givenKnown: true,
 	}

@@ -91,7 +91,7 @@ func (s *Server) exchange(message, before []byte) bool {
 // blocks reports that the ReadyForQuery just noted must wait: the statement has
 // left a transaction block open, as the second of a Query can.
 func (s *Server) blocks() bool {
-	return s.pool.rules.Mode == StatementMode && s.state == lent && s.Shared() &&
+	return s.mode == StatementMode && s.state == lent && s.Shared() &&
 		s.replies.Settled() && s.replies.Status() != 'I'
 }
 

@@ -56,6 +56,7 @@ type Server struct {
 	borrower   Borrower
 	waiter     *Waiter // the borrower's claim, while settling
 	chore      chore
+	mode       Mode // the pool's when the server was lent: what is left on it is cleaned up accordingly
 	loss       Loss // how it would be lost, if it were now
 	used       bool // something was sent since it was last clean
 	dirty      State

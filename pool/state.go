@@ -64,12 +64,12 @@ func (s *Server) Tracks(name string) bool {
 	return reported != "" && !informative[reported]
 }
 
-// Mode is the pool's.
-func (s *Server) Mode() Mode { return s.pool.rules.Mode }
+// Mode is the pool's when its client got the server.
+func (s *Server) Mode() Mode { return s.mode }
 
 // Shared reports that the server goes to others between its client's
 // transactions.
-func (s *Server) Shared() bool { return s.pool.rules.Mode != SessionMode && s.pool.params == nil }
+func (s *Server) Shared() bool { return s.mode != SessionMode && s.pool.params == nil }
 
 // Refuses reports that clients may not make session state.
 func (s *Server) Refuses() bool { return s.pool.rules.SessionState == RefuseState }
@@ -87,7 +87,7 @@ func (s *Server) Done() bool {
 func (s *Server) cleaning() string {
 	r := &s.pool.rules
 	switch {
-	case r.Mode == SessionMode, r.ServerResetQuery != "" && s.pool.set.settings.Load().ServerResetQueryAlways:
+	case s.mode == SessionMode, r.ServerResetQuery != "" && s.pool.set.settings.Load().ServerResetQueryAlways:
 		return r.ServerResetQuery
 	case s.dirty == 0:
 		return ""

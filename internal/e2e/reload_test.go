@@ -169,3 +169,45 @@ func TestReloadOfABrokenFileChangesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A change of pool_mode counts for a session from its next server on. What it has
+// left on the one it had is nobody else's business.
+func TestReloadChangesThePoolMode(t *testing.T) {
+	p := pgvip(t, 18, settings{"default_pool_size": "1"})
+	p.ready(t)
+	simple := func(conn *pgx.Conn, sql string) (value string, err error) {
+		ctx, cancel := context.WithTimeout(t.Context(), driverLimit)
+		defer cancel()
+		return value, conn.QueryRow(ctx, sql, pgx.QueryExecModeSimpleProtocol).Scan(&value)
+	}
+	want := func(conn *pgx.Conn, sql, value string) {
+		t.Helper()
+		if got, err := simple(conn, sql); err != nil || got != value {
+			t.Errorf("%s = %q, %v; want %s", sql, got, err, value)
+		}
+	}
+	first, second := connect(t, p.primary), connect(t, p.primary)
+	want(first, "SELECT set_config('work_mem', '9MB', false)", "9MB")
+	want(first, "SELECT set_config('statement_timeout', '1h', false)", "1h")
+	p.edit(t, map[string]string{"pool_mode:": " transaction"})
+	p.reload(t, reloaded)
+	want(first, "SHOW work_mem", "9MB")
+	first.Close(t.Context())
+	want(second, "SHOW work_mem", "4MB")
+	want(second, "SHOW statement_timeout", "0")
+	third := connect(t, p.primary)
+	want(third, "SELECT 'shared'", "shared") // with second still there, on one server
+	want(second, "SELECT 'shared'", "shared")
+
+	p.edit(t, map[string]string{"pool_mode:": " session"})
+	p.reload(t, reloaded)
+	want(second, "SELECT set_config('work_mem', '8MB', false)", "8MB")
+	answer := askLater(t, third)
+	p.silent(t, answer)
+	want(second, "SHOW work_mem", "8MB")
+	second.Close(t.Context())
+	if err := <-answer; err != nil {
+		t.Errorf("who waited for a session to end: %v", err)
+	}
+	want(third, "SHOW work_mem", "4MB")
+}
