@@ -139,8 +139,8 @@ func (s *Server) abandon() {
 }
 
 // reset cleans a server whose session, or in transaction mode whose transaction,
-// has ended. It is lent again only after the last statement's ReadyForQuery, and never while a cancel request that
-// was meant for the old client may still reach it.
+// has ended. It is lent again only after the last statement's ReadyForQuery, and
+// never while a cancel request that was meant for the old client may still reach it.
 func (s *Server) reset() {
 	if s.pool.params != nil {
 		s.terminate("made for one client")

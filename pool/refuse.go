@@ -55,7 +55,7 @@ func refused(message []byte) *wire.Error {
 	case e.Code != "42601":
 		return nil
 	case bytes.Contains(message, []byte(marks[RefusedBlock])):
-		return blockError()
+		return BlockError()
 	default:
 		return &wire.Error{Severity: wire.SeverityError, Code: wire.CodeFeatureNotSupported,
 			Message: "this statement makes session state, which a shared server does not keep",
@@ -63,7 +63,8 @@ func refused(message []byte) *wire.Error {
 	}
 }
 
-func blockError() *wire.Error {
+// BlockError is for a transaction block in statement mode.
+func BlockError() *wire.Error {
 	return &wire.Error{Severity: wire.SeverityError, Code: "25001",
 		Message: "transaction blocks are not allowed in statement pooling mode",
 		Hint:    "The setting is pool_mode of pgvip."}
@@ -107,7 +108,7 @@ func (s *Server) unblocked() {
 	s.tellParameters()
 	var b []byte
 	if !s.blockTold {
-		b = blockError().Append(b)
+		b = BlockError().Append(b)
 	}
 	s.passOn(wire.AppendReadyForQuery(b, s.replies.Status()))
 	s.settle()

@@ -222,6 +222,9 @@ func (s *Server) pace(n int) {
 	}
 }
 
+// Quiet reports that nothing of the client's has been sent that is not answered.
+func (s *Server) Quiet() bool { return s.replies.Settled() || len(s.before) > 0 }
+
 // InBatch reports that messages of the extended protocol were sent which no Sync
 // has followed yet.
 func (s *Server) InBatch() bool { return s.replies.InBatch() }

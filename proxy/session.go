@@ -75,6 +75,7 @@ type session struct {
 	shares    bool        // its server goes to others between its transactions
 	prepares  bool        // and its prepared statements are followed
 	request   byte        // type of the message forwarded last
+	skipping  bool        // the client's messages, up to a Sync, after an error of ours
 	resetting bool        // a statement that takes parameters away is on its way
 	waiting   bool        // what the client has sent since waits for that
 	leaving   bool        // the client has sent all it had to say
@@ -210,6 +211,8 @@ func (s *session) forward(b []byte) int {
 			s.request = 'P'
 			s.waiting = !s.release(&out, at)
 			continue
+		case begins && s.refused(&out, typ, at, n, piece):
+			s.request = 0 // the server has nothing to answer
 		case begins && s.prepares:
 			if !s.exchange(&out, b[at:at+n], at, n, piece) {
 				s.frames, s.waiting = frames, true

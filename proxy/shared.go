@@ -19,6 +19,30 @@ func (s *session) inspect(out *outgoing, at, n int, piece wire.Piece) {
 	s.noteJudged(j, j.makes)
 }
 
+// refused answers a transaction block in statement mode here, where the server has
+// nothing to do with it (rule 12): with an error, after which a batch is skipped up to
+// its Sync. Behind other messages of a batch the server must fail it, see judge.
+func (s *session) refused(out *outgoing, typ byte, at, n int, piece wire.Piece) bool {
+	switch {
+	case s.skipping && typ == 'S':
+		s.skipping = false
+		s.conn.Write(wire.AppendReadyForQuery(nil, 'I'))
+	case s.skipping:
+	case !s.shares || s.server.Mode() != pool.StatementMode || piece != wire.Whole || !s.server.Quiet():
+		return false
+	case !inspect(statementText(out.in[at:at+n]), s.server.Tracks).begins:
+		return false
+	default:
+		b := pool.BlockError().Append(nil)
+		if s.skipping = typ == 'P'; !s.skipping {
+			b = wire.AppendReadyForQuery(b, 'I')
+		}
+		s.conn.Write(b)
+	}
+	out.replace(at, n, nil)
+	return true
+}
+
 // judged is what the text of a message says.
 type judged struct {
 	instead []byte     // goes to the server in its place, so that it is refused

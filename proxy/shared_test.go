@@ -206,12 +206,27 @@ func TestStatementMode(t *testing.T) {
 			t.Errorf("after %s the server was in a transaction", sql)
 		}
 	}
-	c.send(pgscript.Parse("", "BEGIN"), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Sync(), pgscript.Query("SELECT 1"))
+	begin := slices.Concat(pgscript.Parse("", "BEGIN"), pgscript.Bind("", ""), pgscript.Execute(""))
+	c.send(begin, pgscript.Sync(), pgscript.Query("SELECT 1"))
 	if r := c.answer(); r.types != "EZ" || r.state() != "25001" {
 		t.Errorf("Parse of BEGIN: %q %v", r.types, r.err)
 	}
 	if r := c.answer(); r.types != "TDCZ" {
 		t.Errorf("and then %q", r.types)
+	}
+	// Behind another statement of its batch, which fails with it.
+	c.send(pgscript.Parse("", "SELECT 1"), pgscript.Bind("", ""), pgscript.Execute(""), begin, pgscript.Sync())
+	if r := c.answer(); r.types != "12DCEZ" || r.state() != "25001" {
+		t.Errorf("in a batch: %q %v", r.types, r.err)
+	}
+	// In pieces, with others on the server between them.
+	c.send(begin)
+	other.exec("SELECT 1")
+	c.send(begin, pgscript.Query("SELECT 'skipped'"))
+	other.exec("SELECT 1")
+	c.send(pgscript.Sync())
+	if r := c.answer(); r.types != "EZ" || r.state() != "25001" {
+		t.Errorf("in pieces: %q %v", r.types, r.err)
 	}
 }
 
