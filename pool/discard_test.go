@@ -64,3 +64,20 @@ func TestDiscardIsBounded(t *testing.T) {
 		t.Error("lent on")
 	}
 }
+
+// TestResetAlways: server_reset_query_always cleans a shared server after each
+// transaction, even one that has left nothing.
+func TestResetAlways(t *testing.T) {
+	settings := usual()
+	settings.Mode, settings.ServerResetQueryAlways = TransactionMode, true
+	server := pgscript.Serve(t, pgscript.AcceptLogin(), answer("SELECT 1"), cleaned(), pgscript.ExpectGone())
+	r := newRig(t, server.Addr, settings)
+	b := r.lend()
+	b.send(pgscript.Query("SELECT 1"))
+	r.eventually("it is answered", func() bool { return b.ready == 1 })
+	b.release()
+	r.eventually("it is clean", func() bool { return len(r.pool.idle) == 1 })
+	if r.set.counters.ServerLogins.Load() != 1 {
+		t.Error("the server was closed")
+	}
+}

@@ -43,10 +43,10 @@ func newLedger() *ledger {
 func (l *ledger) at(t time.Time) int64 { return max(1, int64(t.Sub(l.start))) }
 
 // open makes an account for a pool.
-func (l *ledger) open(key Key, yield func()) *account {
+func (l *ledger) open(key Key, yield, spare func()) *account {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a := &account{yield: yield, refs: 1}
+	a := &account{yield: yield, spare: spare, refs: 1}
 	for kind, name := range [limitKinds]string{userLimit: key.User, databaseLimit: key.Database} {
 		a.limits[kind] = l.limit(limitKey{limitKind(kind), key.Node, name})
 	}
@@ -142,17 +142,33 @@ func (l *ledger) press(lim *limit, after calls) calls {
 	if len(lim.queue) <= lim.leaving {
 		return after
 	}
+	if victim := lim.idlest(); victim != nil {
+		after = append(after, victim.yield)
+	}
+	return after
+}
+
+// idlest is the account whose server has been idle for longest, nil without any.
+func (l *limit) idlest() *account {
 	var victim *account
 	var since int64
-	for a := range lim.members {
+	for a := range l.members {
 		if idle := a.idleSince.Load(); idle > 0 && (victim == nil || idle < since) {
 			victim, since = a, idle
 		}
 	}
-	if victim == nil {
-		return after
+	return victim
+}
+
+// nodeFull asks a pool to give up an idle server of a's node, because PostgreSQL
+// takes no more connections.
+func (l *ledger) nodeFull(a *account) {
+	l.mu.Lock()
+	victim := a.limits[nodeLimit].idlest()
+	l.mu.Unlock()
+	if victim != nil {
+		victim.spare()
 	}
-	return append(after, victim.yield)
 }
 
 // pressAgain asks the next pool, after a had no idle server to give up any more.

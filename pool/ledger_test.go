@@ -28,7 +28,7 @@ func newBooks() *books { return &books{ledger: newLedger(), claims: make(map[*cl
 
 func (b *books) open(node *route.Node, database, user string) *account {
 	var a *account
-	a = b.ledger.open(Key{Node: node, Database: database, User: user}, func() { b.asked = append(b.asked, a) })
+	a = b.ledger.open(Key{Node: node, Database: database, User: user}, func() { b.asked = append(b.asked, a) }, func() {})
 	b.accounts = append(b.accounts, a)
 	return a
 }
@@ -373,7 +373,7 @@ func TestLedgerAtOnce(t *testing.T) {
 	node := &route.Node{Name: "a"}
 	var all sync.WaitGroup
 	for i := range 8 {
-		a := l.open(Key{Node: node, Database: "app", User: fmt.Sprint("u", i%3)}, func() {})
+		a := l.open(Key{Node: node, Database: "app", User: fmt.Sprint("u", i%3)}, func() {}, func() {})
 		l.bound(a, 2, 3)
 		all.Go(func() {
 			for n := range int64(300) {

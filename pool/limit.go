@@ -69,6 +69,8 @@ type account struct {
 	// yield asks the pool to give up an idle server. It is called from any
 	// goroutine and must not block.
 	yield func()
+	// spare is yield for somebody who is no claim: PostgreSQL itself is full.
+	spare func()
 	// idleSince is when the server was last used that has been idle for longest,
 	// by ledger.at; 0 without one. Atomic.
 	idleSince atomic.Int64

@@ -120,6 +120,7 @@ func (p *Pool) loginFailed(err error) {
 	if errors.As(err, &fatal) && fatal.Code == wire.CodeTooManyConnections {
 		// The node is full. A server that comes back serves the queue meanwhile.
 		pause = max(pause, p.set.settings.Load().ServerLoginRetry)
+		p.set.ledger.nodeFull(p.account)
 	}
 	p.retryLater(pause)
 }

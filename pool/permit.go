@@ -73,7 +73,7 @@ type claims struct {
 // openAccount makes the ledger know the pool.
 func (p *Pool) openAccount() {
 	l := p.ledger
-	p.account = l.open(p.key, func() { p.loop.Post(p.yield) })
+	p.account = l.open(p.key, func() { p.loop.Post(p.yield) }, func() { p.loop.Post(p.spareIdle) })
 	l.bound(p.account, p.rules.MaxUserConnections, p.rules.MaxDBConnections)
 	p.claims.server = claim{account: p.account, granted: func() { p.loop.Post(p.permitted) }}
 	p.claims.warm = claim{account: p.account, granted: func() { p.loop.Post(p.permittedWarm) }}
@@ -194,6 +194,13 @@ func (p *Pool) yieldsReturned(s *Server) bool {
 	}
 	p.giveUp(s)
 	return true
+}
+
+// spareIdle gives up the server that was idle for longest.
+func (p *Pool) spareIdle() {
+	if len(p.idle) > 0 && p.loop.Now().Sub(p.idle[0].created) >= turn {
+		p.idle[0].terminate("the node is full, and another pool waits")
+	}
 }
 
 func (p *Pool) giveUp(s *Server) {

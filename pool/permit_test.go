@@ -283,3 +283,21 @@ func TestUnusedPoolEnds(t *testing.T) {
 		t.Errorf("%d limits, want %d of one pool", n, limitKinds)
 	}
 }
+
+// TestFullNodeSpares: where PostgreSQL itself takes no more connections, an idle
+// server of another pool makes room.
+func TestFullNodeSpares(t *testing.T) {
+	settings := usual()
+	settings.ServerLoginRetry = 10 * time.Millisecond
+	spared := make(chan struct{})
+	server := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("X"), pgscript.Tell(spared), pgscript.Close()),
+		refusal("53300"),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.Wait(spared),
+			pgscript.Send(pgscript.AuthOK(), pgscript.Statuses("off"), pgscript.BackendKey(1, 2), pgscript.Ready('I')), pgscript.ExpectGone()))
+	r := newRig(t, server.Addr, settings)
+	b := r.lend()
+	r.do(func() { b.server.created = b.server.created.Add(-turn) })
+	b.release()
+	r.acquireFrom(r.beside("other")).getsOne()
+}

@@ -94,8 +94,8 @@ func (s *Server) Pool() *Pool { return s.pool }
 // Status is the transaction status of the last ReadyForQuery.
 func (s *Server) Status() byte { return s.replies.Status() }
 
-// Between reports that the server's last message has come to its end.
-func (s *Server) Between() bool { return s.frames.Between() }
+// Between reports that no message to the client is under way.
+func (s *Server) Between() bool { return s.frames.Between() || s.streamed != wire.Forward }
 
 // Settled reports that all replies have come and no implicit transaction is open.
 func (s *Server) Settled() bool { return s.replies.Settled() }
@@ -156,6 +156,7 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 		if err != nil {
 			s.passOn(b[from:at])
 			s.pool.set.counters.Desyncs.Add(1)
+			s.streamed = wire.Swallow // nothing of it was passed on
 			s.fail(err.Error())
 			return 0
 		}

@@ -230,6 +230,8 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 		s.endTold(causeClient)
 	case why == pool.LossTold:
 		s.endTold(causeServer)
+	case !server.Between():
+		s.endTold(causeServer) // there is no place for words inside a message
 	case why == pool.LossFenced && s.replication != noReplication:
 		s.endReplication()
 	case why == pool.LossFenced && !flying:

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +249,36 @@ func TestVanishingBehindParameters(t *testing.T) {
 		}
 	}
 	pg.sleeping(t, 0)
+}
+
+// TestVanishingStatements: prepared statements of a client that is gone in the
+// middle of a batch leave no doubt about what the server has.
+func TestVanishingStatements(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{pool: func(set *pool.Settings) {
+		transactions(set)
+		set.MaxPreparedStatements = 2
+	}})
+	backend := login(t, s.primary).value("SELECT pg_backend_pid()")
+	use := func(n, seconds string) []byte {
+		return slices.Concat(pgscript.Parse("s", "SELECT "+n+", pg_sleep("+seconds+")"), pgscript.Bind("", "s"), pgscript.Execute(""))
+	}
+	for i := range 6 {
+		n := strconv.Itoa(i % 3)
+		gone := login(t, s.primary)
+		gone.send(use(n, "0"), pgscript.Parse("t", "SELECT 1"), pgscript.Query("SELECT pg_sleep(600)"), use(n, "600"))
+		pg.sleeping(t, 1)
+		gone.reset()
+		next := login(t, s.primary)
+		next.send(use(n, "0"), pgscript.Sync())
+		if r := next.answer(); r.err != nil || len(r.rows) != 1 {
+			t.Fatalf("round %d: %q %v", i, r.rows, r.err)
+		}
+		next.leave()
+	}
+	if got := login(t, s.primary).value("SELECT pg_backend_pid()"); got != backend {
+		t.Errorf("the server was not used again")
+	}
 }
 
 // modes are the pool modes.
