@@ -384,7 +384,9 @@ func TestReceiveWAL(t *testing.T) {
 	dir := t.TempDir()
 	run("pg_receivewal", "--slot=receiver", "--create-slot").succeeds()
 	receiver := run("pg_receivewal", "-D", dir, "--slot=receiver", "--no-loop", "--synchronous", "-s", "1")
-	pg.walsenders(t, 1)
+	eventually(t, "it streams", func() bool { // from where the log is then
+		return pg.ask(t, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
+	})
 	// Something first: at the beginning of a segment pg_walfile_name gives the one before.
 	pg.ask(t, "SELECT pg_logical_emit_message(false, 'test', 'x')")
 	segment := pg.ask(t, "SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
