@@ -53,6 +53,19 @@ func (s *Server) cancelled(delivered bool) {
 	}
 }
 
+// dropCancels ends the cancel requests that wait behind the parameters of a client
+// which is not going to get the server.
+func (s *Server) dropCancels() {
+	if s.cancelling {
+		return // cancelled goes through them
+	}
+	next := s.cancelNext
+	s.cancelNext = nil
+	for _, done := range next {
+		done()
+	}
+}
+
 // sendCancel delivers a cancel request and then calls done, if there is one, on
 // the pool's loop, saying whether the delivery is certain.
 func (t *Set) sendCancel(s *Server, done func(delivered bool)) {

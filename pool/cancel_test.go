@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // TestCancelOfUnknownFate: where a cancel request has not been seen to arrive, it
@@ -66,4 +67,52 @@ func TestResetWaitsForCancel(t *testing.T) {
 	close(deliver)
 	<-told
 	r.eventually("the next client is served", func() bool { return next.server == s })
+}
+
+// TestCancelBehindRefusedParameters: a cancel request that waits until its client's
+// parameters are set is over when they are refused, and not for the next client.
+func TestCancelBehindRefusedParameters(t *testing.T) {
+	waits := make(chan struct{})
+	for _, lost := range []bool{false, true} {
+		refusal := pgscript.Steps(pgscript.Wait(waits), pgscript.Close())
+		if !lost {
+			refusal = pgscript.Steps(pgscript.Send(pgscript.Error("ERROR", "22023", "no"), pgscript.Ready('I'), pgscript.Complete("SELECT 1"), pgscript.Ready('I')),
+				pgscript.Expect("Q"), pgscript.ExpectBody("DISCARD ALL"), pgscript.Send(pgscript.Complete("DISCARD ALL"), pgscript.Ready('I')),
+				answer("SELECT 2"), cleaned(), pgscript.ExpectGone())
+		}
+		// One connection: a cancel request would be one too many.
+		server := pgscript.ServeEach(t, pgscript.Steps(pgscript.AcceptLogin(),
+			pgscript.Expect("Q"), pgscript.ExpectBody("set_config"), pgscript.Expect("Q"), pgscript.Wait(waits), refusal),
+			pgscript.Steps(pgscript.AcceptLogin(), answer("SELECT 2"), cleaned(), pgscript.ExpectGone()))
+		r := newRig(t, server.Addr, usual())
+		b := r.borrower(wire.Param{Name: "TimeZone", Value: "UTC"})
+		b.profile.Origin.accepted.Store(true)
+		told := make(chan struct{})
+		r.do(func() { b.waiter = r.pool.Acquire(b) })
+		r.eventually("it has a server", func() bool { return b.server != nil })
+		r.do(func() {
+			b.server.Sent('Q')
+			b.server.Send(pgscript.Query("SELECT 1"))
+			b.server.Cancel(func() { close(told) })
+		})
+		waits <- struct{}{}
+		if lost {
+			waits <- struct{}{}
+		}
+		select {
+		case <-told:
+		case <-time.After(10 * time.Second):
+			t.Fatal("the cancel request is never over")
+		}
+		r.do(func() { b.server = nil })
+		next := r.lend()
+		next.send(pgscript.Query("SELECT 2"))
+		r.eventually("the next client is served", func() bool { return next.ready == 1 })
+		next.release()
+		if n := r.set.Counters().Cancels.Load(); n != 0 {
+			t.Errorf("%d cancel requests sent", n)
+		}
+		r.do(func() { r.pool.Retire(false) })
+		r.empty()
+	}
 }

@@ -252,6 +252,7 @@ func (s *Server) refuseSettings(e *wire.Error) {
 	s.forgetWaiter()
 	s.holding = false
 	s.state = draining // the ReadyForQuery leads on to the reset
+	s.dropCancels()
 	if was == lent {
 		b.Reply(s, e.Append(nil))
 		b.Lost(s, LossTold)

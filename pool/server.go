@@ -459,6 +459,7 @@ func (s *Server) leave(why string) {
 	s.state = closed
 	s.borrower, s.waiter = nil, nil
 	s.choreTimer.Stop()
+	s.dropCancels()
 }
 
 // terminate is a polite close of a server that waits for a message. It counts

@@ -464,7 +464,12 @@ func failureSeen(err error) route.ObservationKind {
 	}
 }
 
+// observe passes on what was seen of a node. That we have no descriptor left is
+// not the node's fault (rule 15).
 func (t *Set) observe(o route.Observation) {
+	if errors.Is(o.Err, syscall.EMFILE) || errors.Is(o.Err, syscall.ENFILE) {
+		return
+	}
 	if t.observer != nil {
 		t.observer(o)
 	}
