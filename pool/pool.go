@@ -125,7 +125,7 @@ func (s *Server) Release() {
 
 func (p *Pool) takeIdle() *Server {
 	n := len(p.idle)
-	if n == 0 || p.paused {
+	if n == 0 {
 		return nil
 	}
 	which := n - 1

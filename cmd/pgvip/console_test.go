@@ -197,12 +197,27 @@ func testConsoleCommands(t *testing.T, c *child, d *door) {
 	busy, waits := d.connect(t.Context(), d.host), d.connect(t.Context(), d.host)
 	query(t.Context(), t, busy, "BEGIN")
 
-	// PAUSE waits for the transaction, and who asks meanwhile waits for RESUME.
+	// Ctrl-C takes a PAUSE back that still waits.
 	paused := make(chan error, 1)
-	go func() {
+	pause := func() {
 		_, err := o.try("PAUSE")
 		paused <- err
-	}()
+	}
+	go pause()
+	other.until("STATE", "key", "paused", "value", "yes")
+	eventually(t, "PAUSE is canceled", func() bool {
+		if err := o.conn.CancelRequest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return len(paused) == 1
+	})
+	if err := <-paused; err == nil || !strings.Contains(err.Error(), "57014") {
+		t.Errorf("canceled PAUSE: %v, want 57014", err)
+	}
+	other.until("STATE", "key", "paused", "value", "no")
+
+	// PAUSE waits for the transaction, and who asks meanwhile waits for RESUME.
+	go pause()
 	other.until("STATE", "key", "paused", "value", "yes")
 	waiting := async(t, waits, "SELECT 1")
 	other.until("POOLS", "database", app, "cl_waiting", "1")
