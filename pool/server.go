@@ -78,6 +78,7 @@ type Server struct {
 	stale      bool      // to be closed as soon as it is free
 	meter      meter
 	known      *statement.Server // prepared statements, once a client has used any
+	retrying   bool              // a ReadyForQuery to come is that of a batch sent again
 	renamed    []byte            // the error just noted as the client is to see it, nil for as it is
 
 	cancelling bool     // a cancel request is under way
@@ -325,6 +326,11 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 			return s.noteParameter(message, action)
 		}
 		return false, s.noteLong(message, piece)
+	case 't':
+		if s.known != nil && s.known.Repeats() {
+			s.streamed = wire.Swallow
+		}
+		return s.streamed == wire.Forward, nil
 	case 'C':
 		s.noteComplete(message)
 	case 'G':
@@ -376,6 +382,8 @@ func (s *Server) answered(clients bool) {
 	switch {
 	case clients:
 		s.settle()
+	case s.retrying:
+		s.retrying = false
 	case s.holds():
 		s.restore()
 	case s.chore == noChore && s.blocks():

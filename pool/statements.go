@@ -128,6 +128,13 @@ func (s *Server) readStatements(typ byte, message []byte, piece wire.Piece) {
 	switch typ {
 	case 'E':
 		s.renamed = nil
+		if s.state == lent && s.chore == noChore {
+			if again := s.known.Retry(nil, message); again != nil {
+				s.retrying = true
+				s.conn.Write(again)
+				return
+			}
+		}
 		if m := s.known.Error(message); &m[0] != &message[0] {
 			s.renamed = m
 		}

@@ -347,3 +347,61 @@ func TestOneWriteForBindExecuteSync(t *testing.T) {
 		t.Errorf("in one read: %q, want BES", types)
 	}
 }
+
+// TestChangedResultType: "cached plan must not change result type" reaches only a
+// client that has not asked for the new type.
+func TestChangedResultType(t *testing.T) {
+	s := newSite(t, plan{pool: prepared(1, 200)})
+	a, b := login(t, s.primary), login(t, s.primary)
+	a.exec("DROP TABLE IF EXISTS shape")
+	a.exec("CREATE TABLE shape (x int)")
+	a.exec("INSERT INTO shape VALUES (1)")
+	portal := pgscript.Message('D', append([]byte{'P'}, 0))
+	a.prepare("q", "SELECT * FROM shape")
+	if got := a.run("q"); got != "1" {
+		t.Fatalf("got %q", got)
+	}
+	widen := func(column string) {
+		t.Helper()
+		b.exec("ALTER TABLE shape ADD COLUMN " + column + " int DEFAULT 2")
+	}
+
+	widen("y")
+	b.send(pgscript.Parse("other", "SELECT * FROM shape"), describing("other"), pgscript.Sync())
+	if r := b.answer(); r.types != "1tTZ" {
+		t.Errorf("a client that prepares it now gets %q %v, want 1tTZ", r.types, r.err)
+	}
+	widen("z")
+	a.send(bind("q"), portal, pgscript.Execute(""), pgscript.Sync())
+	if r := a.answer(); r.types != "2TDCZ" || r.rows[0] != "1|2|2" {
+		t.Errorf("a client that asks for the type gets %q %q %v, want 2TDCZ", r.types, r.rows, r.err)
+	}
+	if got := a.run("q"); got != "1|2|2" {
+		t.Errorf("later: %q", got)
+	}
+
+	widen("v")
+	a.send(bind("q"), pgscript.Execute(""), pgscript.Sync())
+	if r := a.answer(); r.types != "EZ" || r.state() != wire.CodeFeatureNotSupported {
+		t.Errorf("a client that does not ask gets %q %v, want 0A000", r.types, r.err)
+	}
+	if got := a.run("q"); got != "1|2|2|2" {
+		t.Errorf("the next time: %q", got)
+	}
+
+	widen("w")
+	a.exec("BEGIN")
+	a.send(bind("q"), portal, pgscript.Execute(""), pgscript.Sync())
+	if r := a.answer(); r.types != "EZ" || r.ready != 'E' || r.state() != wire.CodeFeatureNotSupported {
+		t.Errorf("in a transaction: %q %c %v, want 0A000", r.types, r.ready, r.err)
+	}
+	a.exec("ROLLBACK")
+	a.send(bind("q"), portal, pgscript.Execute(""), pgscript.Sync(), pgscript.Query("SELECT 7"))
+	if r := a.answer(); r.types != "2TDCZ" {
+		t.Errorf("after it: %q %v", r.types, r.err)
+	}
+	if r := a.answer(); r.types != "TDCZ" || r.rows[0] != "7" {
+		t.Errorf("behind it: %q %q", r.types, r.rows)
+	}
+	a.exec("DROP TABLE shape")
+}

@@ -39,11 +39,14 @@ func (s *Server) learn(k *known, code, routine string) {
 	case code == wire.CodeInvalidStatementName && k.pending == 0:
 		k.present = false
 		s.list(k)
-	case code == wire.CodeFeatureNotSupported && routine == "RevalidateCachedQuery":
-		// "cached plan must not change result type", and it would say so for ever.
-		k.stale = true
+	case code == wire.CodeFeatureNotSupported && routine == revalidation:
+		k.stale = true // it would say so for ever
 	}
 }
+
+// revalidation is the routine in PostgreSQL that says "cached plan must not change
+// result type". The message itself may be translated.
+const revalidation = "RevalidateCachedQuery"
 
 // used is the Bind or Describe that the next answer belongs to.
 func (s *Server) used() *use {

@@ -35,9 +35,11 @@ type Server struct {
 	recent  recent
 	ops     []op // under way, from first on, in the order of their messages
 	first   int
-	uses    []use  // Binds and Describes that may be under way
+	uses    []use // Binds and Describes that may be under way
+	retry   retry
 	sync    uint64 // number of the last Sync
 	ready   uint64 // number of the last message that a ReadyForQuery answers
+	fresh   bool   // nothing was sent since that Sync but Parses
 	doubt   uint64 // number of the last message that may take statements away
 	risky   bool   // an Execute of this batch may
 	awaited uint64 // number of the message that a client waits for; 0 for none
@@ -78,7 +80,8 @@ func (s *Server) Len() int { return s.recent.size }
 func (s *Server) Lend(c *Client, limit int) {
 	c.join(s.store)
 	s.client, s.limit = c, max(limit, 1)
-	s.risky, s.awaited = false, 0
+	s.risky, s.awaited, s.fresh = false, 0, true
+	s.retry.first = 0
 }
 
 // Return ends it. Answers may still be under way.
@@ -126,24 +129,34 @@ func (s *Server) Forward(out, raw, m []byte) ([]byte, Verdict) {
 		if s.risky {
 			s.doubt = pos
 		}
+		s.fresh = false
+		s.follow(out, raw, m)
 		return out, Pass
 	case 'Q':
+		s.spoil()
 		return s.query(out, raw, m)
 	case 'F':
+		s.spoil()
 		s.ready = s.note('F', wire.Forward)
 		return out, Pass
 	case 'S':
 		s.sync = s.note('S', wire.Forward)
 		s.ready = s.sync
 		s.risky = false
+		s.follow(out, raw, m)
+		s.fresh = true
 		return out, Pass
 	}
 	s.note(m[0], wire.Forward)
+	s.retry.first = 0
 	return out, Pass
 }
 
 func (s *Server) forward(out, raw, m []byte) ([]byte, Verdict) {
 	body := m[wire.HeaderSize:]
+	if m[0] == 'P' || m[0] == 'C' {
+		s.retry.first = 0
+	}
 	switch m[0] {
 	case 'B':
 		portal, rest, ok := cut(body)
@@ -158,12 +171,17 @@ func (s *Server) forward(out, raw, m []byte) ([]byte, Verdict) {
 	case 'D':
 		if kind, name, ok := target(body); ok && kind == 'S' {
 			return s.useNamed(out, raw, m, wire.HeaderSize+1, name)
+		} else if ok && kind == 'P' {
+			s.note('D', wire.Forward)
+			s.follow(out, raw, m)
+			return out, Pass
 		}
 	case 'C':
 		if kind, name, ok := target(body); ok && kind == 'S' {
 			return s.closeNamed(out, raw, m, name)
 		}
 	}
+	s.retry.first = 0
 	s.note(m[0], wire.Forward)
 	return out, Pass
 }
@@ -239,6 +257,8 @@ func (s *Server) useNamed(out, raw, m []byte, at int, name []byte) ([]byte, Verd
 	if m[0] == 'B' {
 		s.Counts.Binds++
 	}
+	s.begin(m[0], len(out), s.fresh)
+	s.fresh = false
 	return appendRenamed(out, m, at, len(name), st.name), Sent
 }
 
@@ -268,6 +288,7 @@ func (s *Server) trim() {
 // useUnknown passes on a name that the client has not prepared, so that the
 // server says so. Should it be one that we give, the server must not have it.
 func (s *Server) useUnknown(out, raw, m, name []byte) ([]byte, Verdict) {
+	s.spoil()
 	var k *known
 	if ours(name) {
 		k = s.named(name)

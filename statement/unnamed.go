@@ -108,6 +108,7 @@ func (s *Server) awaitUnnamed(pos, version uint64, kind opKind, u *unnamed) {
 // useUnnamed passes on a Bind or Describe of the unnamed statement, whose text is
 // parsed first where the server has another one or none.
 func (s *Server) useUnnamed(out, raw, m []byte) ([]byte, Verdict) {
+	s.spoil()
 	u := &s.client.unnamed
 	version, has := u.version, s.unnamed
 	s.Mark = u.mark

@@ -240,6 +240,14 @@ func (r *Replies) gotError() (Action, error) {
 	}
 }
 
+// Disown has everything that is outstanding swallowed, whoever asked for it.
+func (r *Replies) Disown() {
+	for i := range r.size {
+		at := &r.ring[(r.head+i)&uint32(len(r.ring)-1)]
+		*at = at.kind() | entry(Swallow)<<actionShift
+	}
+}
+
 func (r *Replies) skipToSync() {
 	for r.size > 0 {
 		if k := r.front().kind(); k == kindSync || k == kindMaybeSync {
