@@ -428,3 +428,21 @@ func TestDetachKeepsTLS(t *testing.T) {
 	}
 	unix.Close(fd)
 }
+
+// PostgreSQL 17 and later take TLS from the first byte.
+func TestDirectTLSToPostgreSQL(t *testing.T) {
+	pg := lab.StartPostgresT(t, lab.PostgresOptions{Version: 18, TLS: true})
+	cfg := config(pg, lab.AppUser, password(lab.AppPassword))
+	cfg.TLS = connecting(t, tlsconf.Options{Mode: tlsconf.VerifyFull, CAFile: pg.CAFile}, true)
+	var sent bytes.Buffer
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return tapped{c.(*net.TCPConn), &sent}, nil
+	}
+	if got := ask(t, dialed(t, cfg), isEncrypted); got != "t" || sent.Bytes()[0] != 0x16 {
+		t.Errorf("ssl = %s, first byte %#x", got, sent.Bytes()[0])
+	}
+}
