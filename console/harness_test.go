@@ -30,7 +30,6 @@ type fake struct {
 	paused map[string]bool
 	size   string
 	drain  chan struct{} // closed when nothing is left to wait for
-	shut   ShutdownMode
 }
 
 func newFake() *fake {
