@@ -7,8 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
 )
 
 // TestCancelRunning: 57014 as by PostgreSQL, and the session lives.
@@ -191,9 +193,58 @@ func TestSecondCancel(t *testing.T) {
 	requests.Wait()
 }
 
+// TestCancelBurst: more cancel requests than there are servers cost nobody a
+// server, and all come to an end (PgBouncer's #717 and test_cancel_pool_size).
+func TestCancelBurst(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{})
+	c := login(t, s.primary)
+	for range 3 {
+		c.send(pgscript.Query("SELECT pg_sleep(600)"))
+		pg.sleeping(t, 1)
+		var burst sync.WaitGroup
+		for range 30 {
+			burst.Go(func() { c.cancel(s.primary) })
+		}
+		if r := c.answer(); r.state() != "57014" {
+			t.Errorf("got %+v, want 57014", r)
+		}
+		burst.Wait()
+		c.exec("SELECT 1")
+	}
+	c.leave()
+	next := login(t, s.primary)
+	next.exec("SELECT 1")
+	next.leave()
+}
+
+// TestCancelOfServerThatIsDown: a cancel request that reaches nobody is given up
+// after cancel_wait_timeout, and its client goes on.
+func TestCancelOfServerThatIsDown(t *testing.T) {
+	goOn := make(chan struct{})
+	frozen := pgscript.ServeEach(t,
+		pgscript.Steps(pgscript.AcceptLogin(), pgscript.Expect("Q"), pgscript.Wait(goOn),
+			pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I')), pgscript.ExpectGone()),
+		pgscript.Steps(pgscript.ExpectStartup(), pgscript.ExpectGone())) // takes the request, and says nothing
+	s := newSite(t, plan{table: table(nil, node("n1", frozen.Addr)), pool: func(set *pool.Settings) { set.CancelWaitTimeout = 50 * time.Millisecond }})
+	c := login(t, s.replica)
+	c.send(pgscript.Query("SELECT 1"))
+	eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
+	c.cancel(s.replica) // returns
+	close(goOn)
+	if r := c.answer(); r.err != nil {
+		t.Errorf("got %+v", r)
+	}
+}
+
 // TestCancelStorm: whoever cancels as fast as it can, only its own query fails.
 func TestCancelStorm(t *testing.T) {
-	s := newSite(t, plan{loops: 2, pool: poolSize(4)})
+	t.Run("session mode", func(t *testing.T) { cancelStorm(t, pool.SessionMode) })
+	t.Run("transaction mode", func(t *testing.T) { cancelStorm(t, pool.TransactionMode) })
+}
+
+func cancelStorm(t *testing.T, mode pool.Mode) {
+	s := newSite(t, plan{loops: 2, pool: func(set *pool.Settings) { set.PoolSize, set.Mode = 4, mode }})
 	var wg sync.WaitGroup
 	var cancelled, finished atomic.Int64
 	for i := range 12 {

@@ -82,6 +82,8 @@ func FuzzClient(f *testing.F) {
 		pgscript.Startup("user", "u", "options", "-c x=1 -e", "replication", "1", "_pq_.x", ""),
 		pgscript.Startup("user", "u", "TimeZone", "UTC", "log_connections", "on"),
 		slices.Concat(pgscript.Startup("user", "u", "x", "1"), pgscript.Query("RESET ALL"), pgscript.Query("SET x TO DEFAULT")),
+		slices.Concat(pgscript.Startup("user", "u", "replication", "database"), pgscript.Query("IDENTIFY_SYSTEM"), pgscript.Message('c', nil)),
+		startupOf(3<<16|9999, "_pq_.test_protocol_negotiation", ""),
 		pgscript.SSLRequest(),
 		pgscript.CancelRequest(1, 2),
 		[]byte("GET / HTTP/1.0\r\n\r\n"),
@@ -94,7 +96,7 @@ func FuzzClient(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	p, addr := fuzzProxy(f, Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100})
+	p, addr := fuzzProxy(f, Settings{AuthMethod: auth.Trust, Users: users, MaxClientConn: 100, MaxReplicationConn: 10})
 	f.Fuzz(func(t *testing.T, b []byte, at uint16) { sendAll(t, p, addr, b, at) })
 }
 
