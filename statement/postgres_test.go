@@ -125,6 +125,29 @@ func TestAnswersArePostgreSQLs(t *testing.T) {
 	})
 }
 
+// TestKnownStatementAfterAPipelinedError: whether a Parse that is not sent would
+// have failed depends on an answer that is still to come.
+func TestKnownStatementAfterAPipelinedError(t *testing.T) {
+	direct, b := connect(t), connect(t)
+	b.known = NewServer(NewStore(), &b.replies)
+	f := &front{limit: 10}
+	f.borrow(b)
+	for _, turn := range [][][]byte{
+		{parse("a", "SELECT 1"), syncing()},
+		{pgscript.Query("BEGIN"), pgscript.Query("SELECT 1/0"), parse("b", "SELECT 1"), syncing()},
+		{parse("c", "SELECT 1"), syncing()},
+		{parse("d", "ROLLBACK"), bind("", "d"), execute(""), syncing()},
+		{bind("", "a"), execute(""), syncing(), bind("", "b"), syncing()},
+		{pgscript.Query("DEALLOCATE ALL"), parse("a", "SELECT 1"), bind("", "a"), execute(""), syncing()},
+		{bind("", "a"), execute(""), syncing()},
+	} {
+		want := direct.direct(turn)
+		if got := f.turn(turn...); !slices.Equal(got, want) {
+			t.Errorf("got %s\nwant %s", strings.Join(got, "\n     "), strings.Join(want, "\n     "))
+		}
+	}
+}
+
 // same compares what a client got. deviates allows for one thing: in a failed
 // transaction a statement that this server has not seen cannot be parsed there, an
 // error sooner than PostgreSQL's own, from where on the two differ.
