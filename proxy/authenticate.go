@@ -28,9 +28,13 @@ func (a *attempt) authenticate(ctx context.Context, ask *request) error {
 	var secret auth.Secret
 	var found bool
 	if method != auth.Any {
-		if secret, found, err = a.secret(ctx, settings, ask); err != nil {
-			return err
-		}
+		secret, found, err = a.secret(ctx, settings, ask)
+	} else if ask.forced == "" && !a.proxy.console.has(ask.database) {
+		// Whoever came would be whom they say, with the secrets that others brought.
+		err = wire.Fatal(wire.CodeInvalidAuthorization, "database \""+ask.database+"\" has no user of its own, which auth_type any needs", "")
+	}
+	if err != nil {
+		return err
 	}
 	l := a.proxy.auth.Load().Begin(method, ask.user, secret, found)
 	l.Identify(a.systemUser(method), idents)
@@ -132,7 +136,7 @@ func (a *attempt) converse(l *auth.Login, ask *request) error {
 			return errQuiet
 		}
 		if done {
-			if ask.forced == "" {
+			if ask.forced == "" && l.Method() != auth.Any {
 				p.pools.SetCredential(ask.user, l.Credential())
 			}
 			return nil

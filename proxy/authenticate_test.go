@@ -17,6 +17,7 @@ import (
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/internal/certs"
 	"github.com/pgvip/pgvip/internal/lab"
+	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/pool"
 	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/tlsconf"
@@ -245,7 +246,7 @@ func TestAnyNeedsAUserOfTheDatabase(t *testing.T) {
 	s := newSite(t, plan{
 		proxy: func(set *Settings) {
 			set.AuthMethod = auth.Any
-			set.ServerUser = func(string) string { return lab.AppUser }
+			set.ServerUser = func(database string) string { return map[string]string{lab.AppDatabase: lab.AppUser}[database] }
 		},
 		pool: func(set *pool.Settings) {
 			rules := set.Rules
@@ -262,6 +263,10 @@ func TestAnyNeedsAUserOfTheDatabase(t *testing.T) {
 		if got := whoami(t, tcp(s.primary, "sslmode=disable user="+name)); got != lab.AppUser {
 			t.Errorf("%s: %s, want %s", name, got, lab.AppUser)
 		}
+	}
+	got := whoami(t, strings.Replace(tcp(s.primary, "sslmode=disable user=app_trust"), "dbname=app", "dbname=postgres", 1))
+	if want := `28000 database "postgres" has no user of its own, which auth_type any needs`; got != want {
+		t.Errorf("another database: %s, want %s", got, want)
 	}
 }
 
@@ -320,5 +325,19 @@ func TestMissingSecretIsNamed(t *testing.T) {
 	if refused.Detail != "The server asks for SCRAM-SHA-256; pgvip holds a SCRAM verifier, which opens no server before a client of the user has logged in by SCRAM." ||
 		!strings.Contains(refused.Hint, "give the plain password") {
 		t.Errorf("detail %q, hint %q", refused.Detail, refused.Hint)
+	}
+}
+
+// TestAnyMakesAdministrators: where names mean nothing the lists of the console
+// do not, either; PgBouncer does so.
+func TestAnyMakesAdministrators(t *testing.T) {
+	d := new(desk)
+	s := newSite(t, plan{console: d.console(), table: table(nil), users: "; nobody",
+		proxy: func(set *Settings) { set.AuthMethod = auth.Any }})
+	d.leaves(t)
+	c := dialTo(t, s.primary)
+	c.send(pgscript.Startup("user", "whoever", "database", "pgbouncer"))
+	if err := c.welcomed(); err != nil || !d.last().Admin {
+		t.Errorf("login: %v, operator %+v, want an administrator", err, d.last())
 	}
 }
