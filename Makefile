@@ -32,6 +32,9 @@ PACKAGES += $(if $(shell PATH="$$PATH:/usr/local/bin:/usr/bin" command -v npm),,
 TEST_TIMEOUT ?= 8m
 # Packages under test.
 PKG ?= ./...
+# Time for random conversations in each mode, and their seed.
+TIME ?= 2m
+SEED ?=
 # Time for each fuzz target.
 FUZZTIME ?= 30s
 
@@ -72,6 +75,12 @@ lint: go ## gofmt, vet and staticcheck, doc comments included
 	@bad=$$($$($(GO) env GOROOT)/bin/gofmt -s -l .) && [ -z "$$bad" ] || { echo "gofmt -s wants to change:" $$bad; exit 1; }
 	$(GO) vet ./...
 	$(TOOL) staticcheck -checks all ./...
+
+# Short in make test; here as long as asked. SEED repeats a run.
+.PHONY: soak
+soak: deps build ## random conversations beside PostgreSQL in every mode: TIME=2m each, SEED=1
+	PGVIP_LAB=required PGVIP_SOAK=$(TIME) PGVIP_SEED=$(SEED) PGVIP_BINARY=$(CURDIR)/bin/pgvip \
+		$(GO) test -count=1 -v -timeout 24h -run '^TestRandomConversations$$' $(ARGS) ./internal/e2e
 
 .PHONY: fuzz
 fuzz: go ## each fuzz target for FUZZTIME=30s; PKG=./wire for one package

@@ -182,8 +182,8 @@ func (s *session) Ready(server *pool.Server) {
 	s.mayCommit = false
 	s.rests()
 	over := s.shares && !s.leaving && !s.goodbye && s.fault == nil && s.frames.Between() && !s.large.whole && server.Done()
-	if s.waiting && over {
-		s.waiting, s.resetting = false, false // the next request takes its turn
+	if s.waiting && over && !s.held {
+		s.waiting, s.resetting, s.held = false, false, false // the next request takes its turn
 	} else if s.waiting && s.goOn() {
 		return
 	}
@@ -215,7 +215,7 @@ func (s *session) giveBack() {
 // answered would wait for ever now: whatever it is, it ends the COPY.
 func (s *session) Copying(*pool.Server) {
 	if s.waiting {
-		s.waiting, s.resetting = false, false
+		s.waiting, s.resetting, s.held = false, false, false
 		s.conn.ProcessLater()
 	}
 }

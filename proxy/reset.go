@@ -86,18 +86,21 @@ func (s *session) pauses(piece wire.Piece) bool {
 	if piece == wire.First || piece == wire.More {
 		return false
 	}
+	byStatement := s.shares && s.server.Mode() == pool.StatementMode
 	switch s.request {
-	case 'Q', 'S':
-		return s.resetting || s.shares && s.server.Mode() == pool.StatementMode
+	case 'S':
+		return (s.resetting || byStatement) && !s.server.CopyIn() // where it is ignored
+	case 'Q':
+		return (s.resetting || byStatement) && !s.inBatch
 	case 'F':
-		return s.shares && s.server.Mode() == pool.StatementMode
+		return byStatement && !s.inBatch
 	}
 	return false
 }
 
 // goOn sends on what has waited. It reports whether that keeps the server busy.
 func (s *session) goOn() bool {
-	s.waiting, s.resetting = false, false
+	s.waiting, s.resetting, s.held = false, false, false
 	s.proceed()
 	return s.phase != bound || s.server.Outstanding()
 }

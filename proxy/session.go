@@ -75,9 +75,11 @@ type session struct {
 	shares    bool        // its server goes to others between its transactions
 	prepares  bool        // and its prepared statements are followed
 	request   byte        // type of the message forwarded last
+	inBatch   bool        // and it stood in a batch: after an error PostgreSQL skips it
 	skipping  bool        // the client's messages, up to a Sync, after an error of ours
 	resetting bool        // a statement that takes parameters away is on its way
 	waiting   bool        // what the client has sent since waits for that
+	held      bool        // it begins with what waits for an answer on this very server
 	leaving   bool        // the client has sent all it had to say
 	left      pool.State  // what it has left on servers that others get
 	mayCommit bool        // what was sent since the last ReadyForQuery may end in a commit
@@ -189,6 +191,9 @@ func (s *session) forward(b []byte) int {
 		frames := s.frames
 		typ, n, piece := s.next(b[at:])
 		begins := piece == wire.Whole || piece == wire.First
+		if begins {
+			s.inBatch = s.server.InBatch()
+		}
 		switch {
 		case piece == wire.Bad, (begins || piece == wire.Short) && !wire.Frontend(b[at]):
 			s.send(out.until(at))
@@ -201,7 +206,7 @@ func (s *session) forward(b []byte) int {
 			s.terminate(out.until(at))
 			return 0
 		case piece == wire.Whole && !s.noteReset(typ, b[at+wire.HeaderSize:at+n]):
-			s.waiting = true
+			s.waiting, s.held = true, true
 			continue
 		case s.prepares && piece != wire.Whole && s.gather(&out, at, n, piece):
 			if s.phase == ended {
@@ -215,7 +220,7 @@ func (s *session) forward(b []byte) int {
 			s.request = 0 // the server has nothing to answer
 		case begins && s.prepares:
 			if !s.exchange(&out, b[at:at+n], at, n, piece) {
-				s.frames, s.waiting = frames, true
+				s.frames, s.waiting, s.held = frames, true, true
 				continue
 			}
 			s.request = typ

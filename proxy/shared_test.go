@@ -348,3 +348,50 @@ func TestLongParameter(t *testing.T) {
 		}
 	}
 }
+
+// TestResetsTakeTurns: a RESET goes to a server by itself, behind the statement that
+// makes the server fit its client; with others waiting for that server it comes to
+// its turn all the same.
+func TestResetsTakeTurns(t *testing.T) {
+	s := newSite(t, plan{pool: transactions})
+	var wg sync.WaitGroup
+	for _, style := range []string{"German", "SQL", "Postgres", "ISO", "SQL, DMY", "Postgres, DMY"} {
+		c := login(t, s.primary, "DateStyle", style)
+		wg.Go(func() {
+			for range 20 {
+				c.send(pgscript.Query("RESET TimeZone"), pgscript.Query("SELECT 1"))
+				if a, b := c.answer(), c.answer(); a.types != "CZ" || b.types != "TDCZ" {
+					t.Errorf("%s got %q %v, %q %v", style, a.types, a.err, b.types, b.err)
+					return
+				}
+			}
+			c.leave()
+		})
+	}
+	wg.Wait()
+}
+
+// TestStatementModeSkipsWithTheServer: what PostgreSQL skips after an error in a
+// batch is not waited for.
+func TestStatementModeSkipsWithTheServer(t *testing.T) {
+	s := newSite(t, plan{pool: func(set *pool.Settings) { set.Mode = pool.StatementMode }})
+	c := login(t, s.primary)
+	call := pgscript.Message('F', []byte{0, 0, 0, 177, 0, 0, 0, 0, 0, 0})
+	for _, skipped := range [][]byte{call, pgscript.Query("SELECT 1")} {
+		c.send(pgscript.Parse("", "SELEC"), skipped, pgscript.Bind("", ""), pgscript.Sync(), pgscript.Query("SELECT 2"))
+		if a, b := c.answer(), c.answer(); a.types != "EZ" || b.types != "TDCZ" {
+			t.Errorf("got %q %v, %q %v", a.types, a.err, b.types, b.err)
+		}
+	}
+}
+
+// TestResetSkippedWithTheServer: the same for a RESET, which goes to the server by
+// itself, in every mode.
+func TestResetSkippedWithTheServer(t *testing.T) {
+	s := newSite(t, plan{})
+	c := login(t, s.primary, "DateStyle", "German")
+	c.send(pgscript.Parse("", "SELEC"), pgscript.Query("RESET ALL"), pgscript.Sync(), pgscript.Query("SHOW DateStyle"))
+	if a, b := c.answer(), c.answer(); a.types != "EZ" || b.types != "TDCZ" || b.rows[0] != "German, DMY" {
+		t.Errorf("got %q %v, %q %q %v", a.types, a.err, b.types, b.rows, b.err)
+	}
+}

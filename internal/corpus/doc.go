@@ -32,6 +32,8 @@
 //	bytes DATA                   bytes as they are, such as half a message
 //	wait TYPE [N]                send what stands before, then read until N
 //	                             (default 1) messages of this type have come
+//	wait row TEXT TYPE           the same for one, counted from the DataRow with TEXT
+//	wait nothing                 send what stands before in a write of its own
 //	wait eof                     read until the server closes
 //	cut                          half-close after what stands before
 //	times N ... end              the lines between, N times
@@ -43,7 +45,7 @@
 // "wait eof" is ended by a Terminate.
 //
 // Tags: "primary" needs a node that accepts writes; "alone" must not run beside
-// itself, because NOTIFY reaches every session of a database; "state" relies on session state
-// between its transactions, and so on a server of its own. A transcript whose
+// itself, because NOTIFY reaches every session of a database; "state" relies on session
+// state between its transactions, and so on a server of its own. A transcript whose
 // bytes depend on timing does not belong here.
 package corpus

@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -62,6 +63,9 @@ type Chunking struct {
 
 	// Coalesced sends the whole transcript in one write, barriers ignored.
 	Coalesced bool
+
+	// SlowReader takes its time for each read.
+	SlowReader bool
 }
 
 // String names the chunking in test output.
@@ -71,6 +75,8 @@ func (c Chunking) String() string {
 		return "coalesced"
 	case c.Bytewise:
 		return "bytewise"
+	case c.SlowReader:
+		return "slow reader"
 	case c.Split > 0:
 		return fmt.Sprintf("split at %d", c.Split)
 	}
@@ -123,6 +129,9 @@ func (p *Player) open(ctx context.Context, params []Param, c Chunking) (*session
 		}
 	}
 	s.r = bufio.NewReaderSize(s.conn, readBuffer)
+	if c.SlowReader {
+		s.r = bufio.NewReaderSize(slowReader{s.conn}, slowBuffer)
+	}
 	if c.Bytewise || c.Split > 0 {
 		if s.peer, err = newPeerQueue(s.socket); err != nil {
 			s.close()
@@ -287,6 +296,9 @@ func (c Chunking) parts(b []byte) [][]byte {
 // await reads until the barrier is reached and returns all bytes up to there.
 func (s *session) await(w Wait) ([]byte, error) {
 	var got []byte
+	if w.Nothing {
+		return nil, nil
+	}
 	for count := 0; ; {
 		msg, err := readMessage(s.r)
 		if err != nil {
@@ -297,7 +309,10 @@ func (s *session) await(w Wait) ([]byte, error) {
 			return got, err
 		}
 		got = append(got, msg...)
-		if !w.EOF && msg[0] == w.Type {
+		if w.Row != "" && msg[0] == 'D' && bytes.Contains(msg, []byte(w.Row)) {
+			w.Row = ""
+		}
+		if !w.EOF && w.Row == "" && msg[0] == w.Type {
 			if count++; count == w.Count {
 				return got, nil
 			}

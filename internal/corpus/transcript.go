@@ -47,17 +47,25 @@ type Batch struct {
 	Line   int // of the wait, for messages
 }
 
-// Wait is a barrier: Count messages of type Type, or the end of the stream.
+// Wait is a barrier: Count messages of type Type, or the end of the stream, or
+// nothing at all.
 type Wait struct {
-	Type  byte
-	Count int
-	EOF   bool
+	Type    byte
+	Count   int
+	Row     string // count from the DataRow on that has this text
+	EOF     bool
+	Nothing bool
 }
 
 // String gives the barrier as it is written in a transcript.
 func (w Wait) String() string {
-	if w.EOF {
+	switch {
+	case w.EOF:
 		return "wait eof"
+	case w.Nothing:
+		return "wait nothing"
+	case w.Row != "":
+		return fmt.Sprintf("wait row %q %c", w.Row, w.Type)
 	}
 	return fmt.Sprintf("wait %c %d", w.Type, w.Count)
 }
@@ -261,27 +269,39 @@ func (p *parser) endTimes() error {
 }
 
 func (p *parser) wait(args []word) error {
-	if len(args) == 0 || len(args) > 2 {
-		return errors.New("wait takes a type and a count")
-	}
-	w := Wait{EOF: args[0].text == "eof", Count: 1}
-	if !w.EOF {
-		if len(args[0].text) != 1 {
-			return fmt.Errorf("wait %s: not a message type", args[0].text)
-		}
-		w.Type = args[0].text[0]
-	}
-	if len(args) == 2 {
-		n, err := strconv.Atoi(args[1].text)
-		if err != nil || n < 1 || w.EOF {
-			return fmt.Errorf("wait %s %s: not a count", args[0].text, args[1].text)
-		}
-		w.Count = n
+	w, err := parseWait(args)
+	if err != nil {
+		return err
 	}
 	p.batch.Wait, p.batch.Line = w, p.line
 	p.current.Script = append(p.current.Script, p.batch)
 	p.batch = Batch{}
 	return nil
+}
+
+// parseWait reads what stands behind wait.
+func parseWait(args []word) (w Wait, err error) {
+	w.Count = 1
+	switch {
+	case len(args) == 1 && args[0].text == "eof":
+		w.EOF = true
+		return w, nil
+	case len(args) == 1 && args[0].text == "nothing":
+		w.Nothing = true
+		return w, nil
+	case len(args) == 3 && args[0].text == "row":
+		w.Row, args = args[1].text, args[2:]
+	}
+	if len(args) == 0 || len(args) > 2 || len(args[0].text) != 1 {
+		return w, errors.New("wait takes a message type and a count, row and a text and a type, eof or nothing")
+	}
+	w.Type = args[0].text[0]
+	if len(args) == 2 {
+		if w.Count, err = strconv.Atoi(args[1].text); err != nil || w.Count < 1 {
+			return w, fmt.Errorf("wait %s %s: not a count", args[0].text, args[1].text)
+		}
+	}
+	return w, nil
 }
 
 func (p *parser) clientMessage(verb string, args []word) error {

@@ -111,9 +111,6 @@ func script(t *testing.T, name string) []byte {
 // driverWays are those in which drivers have to work with their own defaults.
 func driverWays() []way { return []way{sessions(), transactions(), pinned()} }
 
-// preparingWays are those for drivers that name prepared statements.
-func preparingWays() []way { return []way{sessions()} }
-
 func TestPsql(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		sameOutput(t, w, func(p port) *exec.Cmd {
@@ -143,16 +140,16 @@ func psqlScript(t *testing.T, p port) []byte {
 	return append(before, after...)
 }
 
-func TestPsycopg2(t *testing.T) { sameScript(t, driverWays(), python, "-B", "use_psycopg2.py") }
+func TestPsycopg2(t *testing.T) { sameScript(t, python, "-B", "use_psycopg2.py") }
 
-func TestPsycopg3(t *testing.T) { sameScript(t, preparingWays(), python, "-B", "use_psycopg3.py") }
+func TestPsycopg3(t *testing.T) { sameScript(t, python, "-B", "use_psycopg3.py") }
 
-func TestAsyncpg(t *testing.T) { sameScript(t, preparingWays(), python, "-B", "use_asyncpg.py") }
+func TestAsyncpg(t *testing.T) { sameScript(t, python, "-B", "use_asyncpg.py") }
 
-func TestNodePostgres(t *testing.T) { sameScript(t, preparingWays(), node, "use_pg.js") }
+func TestNodePostgres(t *testing.T) { sameScript(t, node, "use_pg.js") }
 
 // sameScript runs a script of testdata, the last of the words, in each way.
-func sameScript(t *testing.T, ways []way, interpreter string, words ...string) {
+func sameScript(t *testing.T, interpreter string, words ...string) {
 	t.Helper()
 	words[len(words)-1] = filepath.Join("testdata", words[len(words)-1])
 	eachWay(t, func(t *testing.T, w way) {
@@ -163,7 +160,7 @@ func sameScript(t *testing.T, ways []way, interpreter string, words ...string) {
 			cmd.Env = append(cmd.Env, "NODE_PATH="+lab.NPM+"/node_modules")
 			return cmd
 		})
-	}, ways...)
+	}, driverWays()...)
 }
 
 // TestPgbench runs the three protocols on both ports, and pipelines, and checks
@@ -172,7 +169,7 @@ func TestPgbench(t *testing.T) {
 	_, through := ports(t, sessions())
 	output(t, program(t, through[0], "pgbench", "-i", "-q", "-s", "1"))
 	awaitReplicas(t, sharedPgvip(t).cluster)
-	ways := preparingWays()
+	ways := driverWays()
 	eachWay(t, func(t *testing.T, w way) {
 		_, through := ports(t, w)
 		for _, mode := range []string{"simple", "extended", "prepared"} {

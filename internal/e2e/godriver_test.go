@@ -23,7 +23,7 @@ const driverLimit = 30 * time.Second
 // ports, and wants the same report.
 func sameReport(t *testing.T, run func(ctx context.Context, p port, report io.Writer) error) {
 	t.Helper()
-	eachWay(t, func(t *testing.T, w way) { sameReportIn(t, w, run) }, preparingWays()...)
+	eachWay(t, func(t *testing.T, w way) { sameReportIn(t, w, run) }, driverWays()...)
 }
 
 func sameReportIn(t *testing.T, w way, run func(ctx context.Context, p port, report io.Writer) error) {

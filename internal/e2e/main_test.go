@@ -153,6 +153,10 @@ func prepare(ctx context.Context, c *lab.Cluster) error {
 			return err
 		}
 	}
+	// Written to by random conversations, never read.
+	if _, err := leader.Postgres.SQL(ctx, target.Database, "CREATE TABLE corpus.sink (a int, b text); GRANT INSERT, SELECT ON corpus.sink TO corpus"); err != nil {
+		return err
+	}
 	return replayed(ctx, c, leader)
 }
 

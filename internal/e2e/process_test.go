@@ -29,6 +29,9 @@ const stopLimit = 10 * time.Second
 // readyLimit is how long a fresh pgvip may take to serve both ports.
 const readyLimit = 10 * time.Second
 
+// logTail is how much of a log stands with a failed test.
+const logTail = 8 << 10
+
 // settings are lines of the configuration that differ from the usual ones: a
 // key at the top, or one below a section as "listen.primary". An empty value
 // leaves the key out.
@@ -59,6 +62,12 @@ func (b *buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.data.Write(p)
+}
+
+// tail is the last n bytes of what was written.
+func (b *buffer) tail(n int) string {
+	all := b.String()
+	return all[max(0, len(all)-n):]
 }
 
 // String is all that was written.
@@ -193,7 +202,7 @@ func pgvip(t *testing.T, n int, change settings) *process {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("log of pgvip:\n%s", p.log)
+			t.Logf("log of pgvip:\n%s", p.log.tail(logTail))
 		}
 	})
 	return p
