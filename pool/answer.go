@@ -135,6 +135,10 @@ func (s *Server) settle() {
 	switch s.state {
 	case lent:
 		s.borrower.Ready(s)
+		if s.state == lent && s.replies.InDoubt() && s.replies.Settled() && s.Shared() && s.replies.Status() == 'I' {
+			// It can go to nobody else before that is known.
+			s.ask(resolving, "")
+		}
 		s.fastClose()
 	case draining:
 		s.reset()

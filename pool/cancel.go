@@ -20,7 +20,7 @@ const cancelGrace = time.Second
 // before the request has been delivered.
 func (s *Server) Cancel(done func()) {
 	switch {
-	case s.state == lent && s.chore == setting:
+	case s.state == lent && (s.chore == setting || s.chore == resolving):
 		// The client's request is on its way behind our own.
 		s.cancelNext = append(s.cancelNext, done)
 	case s.state != lent || s.chore != noChore || s.Settled() || s.key == nil:

@@ -22,6 +22,7 @@ const (
 	checking         // server_check_query
 	setting          // the parameters of the client that is to have it
 	cleaning         // server_reset_query
+	resolving        // whether a ReadyForQuery is still to come
 	unblocking       // a transaction block that statement mode does not allow
 	restoring        // the client's parameters after its own RESET or DISCARD
 )
@@ -94,6 +95,7 @@ func (s *Server) applySettings() bool {
 // lend hands the server to its borrower.
 func (s *Server) lend() {
 	s.state = lent
+	s.prodded, s.flushed = false, false
 	s.ending, s.discarded, s.meter.first = false, time.Time{}, true
 	s.loans++
 	s.pool.tally.assigned(s.pool.loop.Now().Sub(s.waiter.since))
@@ -114,12 +116,25 @@ func (s *Server) accepted() {
 	p := s.borrower.Profile()
 	p.setAccepted(true)
 	s.tellParameters()
+	s.cancelHeld()
+	s.settle() // in case the request has not come yet
+}
+
+// resolved goes on when no doubt is left.
+func (s *Server) resolved() {
+	s.chore = noChore
+	s.choreTimer.Stop()
+	s.cancelHeld()
+	s.settle()
+}
+
+// cancelHeld sends the cancel requests that had to wait for our own statement.
+func (s *Server) cancelHeld() {
 	next := s.cancelNext
 	s.cancelNext = nil
 	for _, done := range next {
 		s.Cancel(done)
 	}
-	s.settle() // in case the request has not come yet
 }
 
 // forgetWaiter ends the claim of the client that the server was prepared for.
@@ -145,6 +160,11 @@ func (s *Server) reset() {
 	if s.pool.params != nil {
 		s.terminate("made for one client")
 		s.pool.set.drop(s.pool)
+		return
+	}
+	if s.parted {
+		s.close("was told goodbye")
+		s.pool.fill()
 		return
 	}
 	if !s.used {
@@ -192,6 +212,10 @@ func (s *Server) finishReset() {
 func (s *Server) choreReady() {
 	if s.state == lent && s.chore == setting {
 		s.accepted()
+		return
+	}
+	if s.state == lent && s.chore == resolving {
+		s.resolved()
 		return
 	}
 	if s.replies.Outstanding() > 0 {

@@ -62,6 +62,9 @@ type Server struct {
 	given      Profile   // what it was last made to fit
 	before     []byte    // goes out in front of what the client sends next
 	ending     bool      // the client sends no more
+	prodded    bool      // a Sync of ours was sent for that
+	flushed    bool      // it was asked to give its replies without a Sync
+	parted     bool      // it was told goodbye
 	mayReset   bool      // a SET of the client's may be to DEFAULT
 	holding    bool      // ParameterStatus and ReadyForQuery wait for restoring
 	drifted    bool      // reported has changed since, and the client does not know
@@ -168,6 +171,9 @@ func (s *Server) Data(_ *loop.Conn, b []byte) int {
 			}
 			s.passOn(b[from:end])
 			from = at
+			if s.deferred {
+				break // by the one before; this one belongs to a Sync in doubt
+			}
 			if at < len(b) && s.replies.Settled() {
 				s.deferred, s.deferredTo = true, forward
 				break
@@ -237,12 +243,12 @@ func (s *Server) MayReset() { s.mayReset = true }
 // server waits for more from the client. Replies that no Sync follows are sent
 // only when asked for, with flush.
 func (s *Server) Ending(flush bool) {
-	s.ending = true
+	s.ending, s.flushed = true, flush
 	s.Push()
 	if flush {
 		s.conn.Write([]byte{'H', 0, 0, 0, 4})
 	}
-	if s.answerMadeUp() {
+	if s.answerMadeUp() || s.replies.Doubtful() {
 		s.checkEnd()
 	}
 }
@@ -250,7 +256,7 @@ func (s *Server) Ending(flush bool) {
 // Terminate passes a client's goodbye on to a server that waits for more: what it
 // answers to that, and its end, come as Reply and Lost.
 func (s *Server) Terminate() {
-	s.ending = false
+	s.ending, s.parted = false, true
 	s.Push()
 	s.conn.Write([]byte{'X', 0, 0, 0, 4})
 }
@@ -258,7 +264,11 @@ func (s *Server) Terminate() {
 // checkEnd looks whether the server waits for what will never come: a Sync, or
 // the data of a COPY. PostgreSQL would roll back, and so does the closing.
 func (s *Server) checkEnd() {
-	if s.replies.Settled() || s.replies.Outstanding() > 0 && !s.replies.CopyIn() {
+	if s.replies.Doubtful() {
+		s.prod()
+		return
+	}
+	if s.replies.Settled() || s.replies.Outstanding() > 0 && !s.replies.CopyIn() && !s.withheld() {
 		return
 	}
 	switch s.state {
@@ -271,6 +281,20 @@ func (s *Server) checkEnd() {
 		}
 		s.terminate("client left without a Sync")
 		s.pool.fill()
+	}
+}
+
+// withheld reports that the server keeps its replies to itself until a Sync comes:
+// one that was sent has turned out to be swallowed by a COPY.
+func (s *Server) withheld() bool { return !s.flushed && s.replies.InBatch() }
+
+// prod sends a Sync to a server of which nothing certain is to be expected any more:
+// one that a COPY has swallowed may not be answered, and the client sends no other.
+func (s *Server) prod() {
+	if !s.prodded {
+		s.prodded = true
+		s.replies.Sent('S', wire.Forward)
+		s.conn.Write(appendMessage(nil, 'S', ""))
 	}
 }
 

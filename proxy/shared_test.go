@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/loop"
@@ -393,5 +395,96 @@ func TestResetSkippedWithTheServer(t *testing.T) {
 	c.send(pgscript.Parse("", "SELEC"), pgscript.Query("RESET ALL"), pgscript.Sync(), pgscript.Query("SHOW DateStyle"))
 	if a, b := c.answer(), c.answer(); a.types != "EZ" || b.types != "TDCZ" || b.rows[0] != "German, DMY" {
 		t.Errorf("got %q %v, %q %q %v", a.types, a.err, b.types, b.rows, b.err)
+	}
+}
+
+// TestSyncsInsideCopy: a Sync that is sent during a COPY which fails is answered or
+// not, as PostgreSQL happens to read it. Neither costs the client its session nor
+// keeps a shared server from the others.
+func TestSyncsInsideCopy(t *testing.T) {
+	for _, mode := range []pool.Mode{pool.SessionMode, pool.TransactionMode} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := newSite(t, plan{pool: func(set *pool.Settings) { set.Mode = mode }})
+			c := login(t, s.primary)
+			c.exec("CREATE TABLE IF NOT EXISTS sink (n int)")
+			bad := pgscript.Message('d', []byte("bad line\n"))
+			for range 3 {
+				c.send(pgscript.Query("COPY sink FROM STDIN"), bad, pgscript.Sync(), pgscript.Message('c', nil), pgscript.Sync(),
+					pgscript.Query("ROLLBACK"), pgscript.Query("SELECT 'after'"))
+				for r := c.answer(); !slices.Equal(r.rows, []string{"after"}); r = c.answer() {
+				}
+			}
+			c.send(pgscript.Query("COPY sink FROM STDIN"), bad, pgscript.Sync())
+			c.answer()
+			if mode == pool.TransactionMode {
+				login(t, s.primary).exec("SELECT 'the server is free'")
+			}
+			c.leave()
+		})
+	}
+}
+
+// TestLeavesInsideCopy: however a client leaves around a COPY, the server comes
+// back or is closed.
+func TestLeavesInsideCopy(t *testing.T) {
+	copyIn := [][]byte{
+		pgscript.Query("COPY sink FROM STDIN"),
+		slices.Concat(pgscript.Parse("", "COPY sink FROM STDIN"), pgscript.Bind("", ""), pgscript.Execute("")),
+	}
+	rest := map[string][]byte{
+		"nothing":          nil,
+		"data":             pgscript.Message('d', []byte("1\n")),
+		"bad data":         pgscript.Message('d', []byte("bad\n")),
+		"a Sync":           pgscript.Sync(),
+		"bad data, Sync":   slices.Concat(pgscript.Message('d', []byte("bad\n")), pgscript.Sync()),
+		"bad data, end":    slices.Concat(pgscript.Message('d', []byte("bad\n")), pgscript.Message('c', nil)),
+		"Sync, bad, end":   slices.Concat(pgscript.Sync(), pgscript.Message('d', []byte("bad\n")), pgscript.Message('c', nil)),
+		"Sync, data, fail": slices.Concat(pgscript.Sync(), pgscript.Message('d', []byte("1\n")), pgscript.Message('f', []byte("no\x00"))),
+		"Sync, end":        slices.Concat(pgscript.Sync(), pgscript.Message('c', nil)),
+		"half a message":   []byte("d\x00\x00\x00\xff"),
+		"all, in a Sync":   slices.Concat(pgscript.Message('d', []byte("1\n")), pgscript.Message('c', nil), pgscript.Sync()),
+	}
+	leave := map[string]func(*client){
+		"Terminate": (*client).leave,
+		"FIN":       (*client).closeWrite,
+		"RST":       (*client).reset,
+		"close":     func(c *client) { c.conn.Close() },
+	}
+	s := newSite(t, plan{pool: transactions})
+	login(t, s.primary).exec("CREATE TABLE IF NOT EXISTS sink (n int)")
+	for first, start := range copyIn {
+		for what, more := range rest {
+			for how, end := range leave {
+				for _, at := range []string{"at once", "in COPY", "answered"} {
+					c := login(t, s.primary)
+					c.send(start)
+					if at != "at once" {
+						if first == 1 {
+							c.send(pgscript.Message('H', nil))
+						}
+						for m := c.receive(); ; m = c.receive() {
+							if _, ok := m.(*pgproto3.CopyInResponse); ok {
+								break
+							}
+						}
+					}
+					c.send(more)
+					if at == "answered" && strings.Contains(what, "bad data") {
+						for m := c.receive(); ; m = c.receive() {
+							if _, ok := m.(*pgproto3.ErrorResponse); ok {
+								break
+							}
+						}
+					}
+					end(c)
+					next := login(t, s.primary)
+					if r := next.query("SELECT 'free'"); !slices.Equal(r.rows, []string{"free"}) {
+						t.Errorf("%d %s, %s, %s: %q %v", first, what, how, at, r.types, r.err)
+						continue
+					}
+					next.leave()
+				}
+			}
+		}
 	}
 }

@@ -77,6 +77,14 @@ func (r *Replies) Free() bool {
 	return r.Settled() && r.status == 'I' && r.surplus == 0
 }
 
+// InDoubt reports that ReadyForQuery may still come for a Sync that was sent during a
+// COPY. The first answer to anything sent later ends the doubt.
+func (r *Replies) InDoubt() bool { return r.surplus > 0 }
+
+// Doubtful reports that all that is certain to be answered has been, up to a Sync
+// that was sent during a COPY which has failed.
+func (r *Replies) Doubtful() bool { return r.size > 0 && r.front().kind() == kindMaybeSync }
+
 // InBatch reports that messages of the extended protocol were sent which no Sync
 // has followed yet.
 func (r *Replies) InBatch() bool { return r.open || r.skipping }
@@ -142,6 +150,9 @@ func (r *Replies) sentInCopy(kind *entry) bool {
 // Got notes that a message of this type came from the server and returns what
 // to do with it. The error is ErrUnexpectedReply.
 func (r *Replies) Got(typ byte) (Action, error) {
+	if r.surplus > 0 {
+		r.noteBegun(typ)
+	}
 	switch typ {
 	case 'D', 'C', 'T': // most frequent first
 		return r.gotResult(typ)
@@ -171,6 +182,17 @@ func (r *Replies) Got(typ byte) (Action, error) {
 		return Forward, nil // NotificationResponse answers nobody's message
 	default:
 		return 0, ErrUnexpectedReply
+	}
+}
+
+// noteBegun ends the doubt about Syncs: what was sent behind them is being answered,
+// so whatever they were to get has come.
+func (r *Replies) noteBegun(typ byte) {
+	switch {
+	case typ == 'N' || typ == 'S' || typ == 'A' || r.size == 0:
+	case r.front().kind() == kindSync || r.front().kind() == kindMaybeSync:
+	default:
+		r.surplus = 0
 	}
 }
 
@@ -274,6 +296,8 @@ func (r *Replies) gotCopyIn() (Action, error) {
 		switch at.kind() {
 		case kindSync:
 			*at = *at&^kindMask | kindMaybeSync
+			// Ignored, it ends no batch.
+			r.open = r.open || e.kind() == kindExecute && !r.synced(i+1)
 		case kindCopyEnd:
 			r.copyIn = false
 			return e.action(), nil
@@ -285,6 +309,21 @@ func (r *Replies) gotCopyIn() (Action, error) {
 		}
 	}
 	return e.action(), nil
+}
+
+// synced reports that what is outstanding from place i on ends the batch before it.
+func (r *Replies) synced(i uint32) bool {
+	for ended := false; i < r.size; i++ {
+		switch r.ring[(r.head+i)&uint32(len(r.ring)-1)].kind() {
+		case kindCopyEnd:
+			ended = true
+		case kindSync:
+			if ended {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // endCopy forgets the Syncs that a COPY has ignored, once it has succeeded.
@@ -316,6 +355,15 @@ func (r *Replies) GotReady(status byte) (Action, error) {
 // failed COPY may have been ignored or not; where a certain one stands behind
 // it, that one is meant, and the doubt is kept as surplus.
 func (r *Replies) popReady() (entry, bool) {
+	if r.surplus > 0 && r.size > 0 {
+		switch r.front().kind() {
+		case kindSync, kindMaybeSync, kindCopyEnd:
+		default:
+			// What is first has not been answered by anything yet.
+			r.surplus--
+			return kindSync, true
+		}
+	}
 	doubtful := 0
 	for r.size > 0 {
 		e := r.front()
@@ -336,6 +384,7 @@ func (r *Replies) popReady() (entry, bool) {
 	switch {
 	case doubtful > 0:
 		r.surplus += doubtful - 1
+		r.open = false
 		return kindSync, true
 	case r.surplus > 0:
 		r.surplus--
