@@ -226,6 +226,10 @@ func (s *Server) choreReady() {
 		s.reset()
 		return
 	}
+	if s.state == lent && s.chore == noChore && s.prodded {
+		s.settle()
+		return
+	}
 	switch s.chore {
 	case checking:
 		s.chore = noChore

@@ -57,6 +57,9 @@ func (s *Server) giveNothing() {
 	case s.replies.InBatch():
 		s.replies.Sent('E', wire.Swallow)
 		b = appendMessage(b, 'E', "client is gone\x00\x00\x00\x00\x00")
+	case s.replies.Doubtful():
+		s.prod()
+		return
 	default:
 		return
 	}

@@ -288,14 +288,31 @@ func (s *Server) checkEnd() {
 // one that was sent has turned out to be swallowed by a COPY.
 func (s *Server) withheld() bool { return !s.flushed && s.replies.InBatch() }
 
+// prodAfter is how long an answer that may come is waited for.
+const prodAfter = 200 * time.Millisecond
+
 // prod sends a Sync to a server of which nothing certain is to be expected any more:
 // one that a COPY has swallowed may not be answered, and the client sends no other.
 func (s *Server) prod() {
-	if !s.prodded {
-		s.prodded = true
-		s.replies.Sent('S', wire.Forward)
-		s.conn.Write(appendMessage(nil, 'S', ""))
+	if s.prodded {
+		return
 	}
+	s.prodded = true
+	if s.state != lent {
+		s.sync()
+		return
+	}
+	loan := s.loans
+	s.pool.loop.After(prodAfter, func() {
+		if s.state != closed && s.loans == loan && s.replies.Doubtful() {
+			s.sync()
+		}
+	})
+}
+
+func (s *Server) sync() {
+	s.replies.Sent('S', wire.Swallow)
+	s.conn.Write(appendMessage(nil, 'S', ""))
 }
 
 // Drained implements loop.Handler.

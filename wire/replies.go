@@ -100,8 +100,8 @@ func (r *Replies) Sent(typ byte, action Action) {
 	if kind == 0 {
 		return // Flush, CopyData, Terminate: nothing comes back
 	}
-	if r.copyIn && !r.sentInCopy(&kind) {
-		return
+	if r.copyIn {
+		r.sentInCopy(&kind)
 	}
 	switch kind {
 	case kindSync:
@@ -130,20 +130,17 @@ func (r *Replies) Sent(typ byte, action Action) {
 }
 
 // sentInCopy settles what a message means that is sent while the server reads
-// COPY data. It returns false when the server will not answer it.
-func (r *Replies) sentInCopy(kind *entry) bool {
+// COPY data.
+func (r *Replies) sentInCopy(kind *entry) {
 	switch *kind {
 	case kindSync:
 		*kind = kindMaybeSync
-		return true
 	case kindCopyEnd:
 		r.copyIn = false
-		return true
 	default:
-		// "unexpected message type during COPY from stdin": the server consumes
-		// it and fails the COPY.
+		// PostgreSQL ends the connection for it, unless the COPY has failed by then:
+		// in that case it is answered as ever.
 		r.copyIn = false
-		return false
 	}
 }
 
@@ -302,8 +299,7 @@ func (r *Replies) gotCopyIn() (Action, error) {
 			r.copyIn = false
 			return e.action(), nil
 		default:
-			// Consumed by the server as the end of the COPY, with an error.
-			*at = *at&^kindMask | kindCopyEnd
+			// As in sentInCopy.
 			r.copyIn = false
 			return e.action(), nil
 		}
@@ -368,7 +364,14 @@ func (r *Replies) popReady() (entry, bool) {
 	for r.size > 0 {
 		e := r.front()
 		switch e.kind() {
-		case kindQuery, kindFunction, kindSync:
+		case kindQuery, kindFunction:
+			if doubtful > 0 {
+				return 0, false // whether it was skipped with the batch cannot be known
+			}
+			r.drop()
+			r.doubt()
+			return e, true
+		case kindSync:
 			r.surplus += doubtful
 			r.drop()
 			r.doubt()

@@ -1,0 +1,71 @@
+package proxy
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgvip/pgvip/internal/pgscript"
+)
+
+// TestRandomEnds: whatever a client has sent around a COPY, in whatever pieces, and
+// however it leaves: the next client gets the server, or a new one, in step.
+func TestRandomEnds(t *testing.T) {
+	extended := func(sql string) []byte {
+		return slices.Concat(pgscript.Parse("", sql), pgscript.Bind("", ""), pgscript.Execute(""))
+	}
+	words := []struct {
+		name string
+		b    []byte
+	}{
+		{"Q(COPY)", pgscript.Query("COPY sink FROM STDIN")},
+		{"Q(COPY; SELECT)", pgscript.Query("COPY sink FROM STDIN; SELECT 1")},
+		{"PBE(COPY)", extended("COPY sink FROM STDIN")},
+		{"Q(SELECT)", pgscript.Query("SELECT 1")},
+		{"PBE(SELECT)", extended("SELECT 1")},
+		{"d", pgscript.Message('d', []byte("1\n"))},
+		{"d(bad)", pgscript.Message('d', []byte("bad\n"))},
+		{"c", pgscript.Message('c', nil)},
+		{"f", pgscript.Message('f', []byte("x\x00"))},
+		{"S", pgscript.Sync()},
+		{"H", pgscript.Message('H', nil)},
+	}
+	leave := []struct {
+		name string
+		do   func(*client)
+	}{
+		{"FIN", (*client).closeWrite},
+		{"RST", (*client).reset},
+		{"close", func(c *client) { c.conn.Close() }},
+		{"Terminate", func(c *client) {
+			c.conn.Write(pgscript.Terminate()) // the connection may have ended already
+			c.conn.Close()
+		}},
+	}
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	s := newSite(t, plan{pool: transactions})
+	login(t, s.primary).exec("CREATE TABLE IF NOT EXISTS sink (n int)")
+	for range 300 {
+		c := login(t, s.primary)
+		var story []string
+		for range 1 + r.IntN(7) {
+			w := words[r.IntN(len(words))]
+			c.conn.Write(w.b) // as above
+			story = append(story, w.name)
+			if r.IntN(3) == 0 {
+				login(t, s.primary).leave() // lets some time pass
+				story = append(story, "...")
+			}
+		}
+		end := leave[r.IntN(len(leave))]
+		end.do(c)
+		next := login(t, s.primary)
+		if reply := next.query("SELECT 'free'"); !slices.Equal(reply.rows, []string{"free"}) {
+			t.Fatalf("after %s, %s: %q %v", strings.Join(story, " "), end.name, reply.types, reply.err)
+		}
+		next.leave()
+	}
+}
