@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -86,7 +85,7 @@ func (r *randomRun) leaksNothing(descriptorsBefore int) {
 			return
 		}
 		if time.Since(start) > settleLimit {
-			r.Error(fmt.Sprintf("PostgreSQL still has connections: %s", left))
+			r.Errorf("PostgreSQL still has connections: %s", left)
 			return
 		}
 	}

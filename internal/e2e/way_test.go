@@ -11,8 +11,6 @@ type way struct {
 	host int // its spare address of the cluster
 	// change is what differs from the usual configuration.
 	change settings
-	// tls: clients and servers speak TLS.
-	tls bool
 	// shared: a server is the client's only for a transaction.
 	shared bool
 }
