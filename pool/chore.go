@@ -190,6 +190,9 @@ func (s *Server) reset() {
 	} else if s.mode == SessionMode {
 		s.givenKnown = false // its session may have set anything
 	}
+	if len(statements) == 0 && s.replies.InDoubt() {
+		statements = append(statements, "") // its answer ends the doubt
+	}
 	if len(statements) == 0 {
 		s.finishReset()
 		return

@@ -193,7 +193,7 @@ func TestVanishing(t *testing.T) {
 		{"in half a row of COPY", append(pgscript.Query("COPY things FROM STDIN"), 'd', 0, 1, 0, 0, 'x'), "COPY things%", "FIN", false},
 		{"in a batch without a Sync", batch("INSERT INTO things (note) VALUES ('x') RETURNING pg_sleep(0.1)", 'H'), "INSERT INTO things%", "RST", true},
 		{"in a query of a batch without a Sync", batch("SELECT pg_sleep(600)"), "SELECT pg_sleep%", "RST", true},
-		{"in COPY FROM STDIN of a batch", append(batch("COPY things FROM STDIN", 'S'), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST", false},
+		{"in COPY FROM STDIN of a batch", append(batch("COPY things FROM STDIN", 'S'), pgscript.Message('d', []byte("1\tx\n"))...), "COPY things%", "RST", true},
 		{"in COPY FROM STDIN of a batch without a Sync", batch("COPY things FROM STDIN", 'H'), "COPY things%", "FIN", true},
 		{"in the first of two queries", append(pgscript.Query("SELECT pg_sleep(600), 1"), pgscript.Query("SELECT pg_sleep(600), 2")...), "SELECT pg_sleep(600), 1", "RST", true},
 		{"in a query in front of a COPY", append(pgscript.Query("SELECT pg_sleep(600)"), pgscript.Query("COPY things FROM STDIN")...), "SELECT pg_sleep%", "RST", true},
