@@ -9,7 +9,8 @@ import (
 // A statement that the pool's mode does not allow is refused by PostgreSQL itself,
 // so that all that follows from an error happens there, in its order, inside a
 // pipeline and a transaction alike: in its place goes a text that is no SQL, and the
-// error that comes of it is exchanged for ours.
+// error that comes of it is exchanged for ours. Where nothing else is under way the
+// client's session answers a transaction block without the server.
 
 // RefusedFor is a reason not to run a statement.
 type RefusedFor uint8
