@@ -2,6 +2,7 @@ package route
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -12,6 +13,30 @@ type Input struct {
 	Topology  Topology
 	Freshness Freshness
 	Health    Health
+	REST      Answers   // to the Asks of the tables before
+	EtcdBlind BlindRule // what may be believed without news from the store
+}
+
+// BlindRule says whether a new primary may be accepted while the store's news is
+// not Fresh (rule 24).
+type BlindRule int
+
+// The two rules; the zero value is that of rule 24.
+const (
+	BlindProbe  BlindRule = iota // the one writable node on the highest timeline, if its REST says primary
+	BlindStatic                  // nobody new
+)
+
+// String gives the rule as the configuration names it.
+func (r BlindRule) String() string {
+	switch r {
+	case BlindProbe:
+		return "probe"
+	case BlindStatic:
+		return "static"
+	default:
+		panic(fmt.Sprintf("BUG: route.BlindRule(%d)", int(r)))
+	}
 }
 
 // Build gives the table that follows prev, and the decisions that led to it.

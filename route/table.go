@@ -23,6 +23,12 @@ type Table struct {
 	Alarms    []string    // what somebody has to look at, sorted
 	Freshness Freshness
 
+	// Asks are the questions to Patroni whose answers the next Build wants.
+	Asks []Ask
+	// Wake is when Build is to be called again although nothing may have happened
+	// by then; zero for never.
+	Wake time.Time
+
 	memo memo
 }
 

@@ -9,6 +9,7 @@ import (
 // claim, not the truth: Build weighs it against Health. Immutable once handed
 // over.
 type Topology struct {
+	Kind           Kind   // where this comes from
 	Leader         string // value of the leader key, empty when there is none
 	LeaderRevision int64  // its mod_revision; compared for inequality only
 	Members        []Member
@@ -23,6 +24,31 @@ type Topology struct {
 	FailsafePeers  map[string]string // the failsafe key: member name -> api_url
 	Revision       int64             // of the store when this was read
 	ClusterID      uint64            // of the store; another one means another store
+}
+
+// Kind says what kind of source a topology comes from, and with that how much of
+// it is known.
+type Kind int
+
+// The kinds.
+const (
+	EtcdKeys    Kind = iota // Patroni's keys in etcd: all of it
+	PatroniREST             // polls of Patroni's REST interface: all but the revisions
+	StaticList              // names and addresses; who leads is for SQL to say
+)
+
+// String gives the kind as the configuration names it.
+func (k Kind) String() string {
+	switch k {
+	case EtcdKeys:
+		return "etcd"
+	case PatroniREST:
+		return "patroni"
+	case StaticList:
+		return "static"
+	default:
+		panic(fmt.Sprintf("BUG: route.Kind(%d)", int(k)))
+	}
 }
 
 // Empty reports that no key of the cluster exists: a wrong scope, a store
