@@ -12,6 +12,7 @@ import (
 var (
 	ErrNoDatabase = errors.New("no such database")
 	ErrNoClient   = errors.New("client not found")
+	ErrNoServer   = errors.New("no such server")
 	ErrNotPaused  = errors.New("not paused")
 	ErrPaused     = errors.New("already paused")
 	ErrStopping   = errors.New("shutting down")

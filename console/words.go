@@ -43,6 +43,8 @@ func inWords(c Command, err error) error {
 		return refuse(wire.CodeInvalidCatalogName, "no such database: "+c.Arg, "")
 	case errors.Is(err, ErrNoClient):
 		return refuse(wire.CodeUndefinedObject, "client not found", "")
+	case errors.Is(err, ErrNoServer):
+		return refuse(wire.CodeUndefinedObject, "no such server: "+c.Arg, "SHOW NODES lists them.")
 	case errors.Is(err, ErrPaused):
 		return refuse(wire.CodeNotInPrerequisiteState, "already suspended/paused", "")
 	case errors.Is(err, ErrNotPaused) && c.Arg != "":

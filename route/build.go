@@ -15,6 +15,8 @@ type Input struct {
 	Health    Health
 	REST      Answers   // to the Asks of the tables before
 	EtcdBlind BlindRule // what may be believed without news from the store
+	Policy    Policy
+	Admin     map[string]AdminState // by member name; absent is Ready
 }
 
 // BlindRule says whether a new primary may be accepted while the store's news is
@@ -54,6 +56,7 @@ func Build(prev *Table, in Input) (*Table, []Event) {
 	b.choosePrimary()
 	b.buildNodes()
 	b.placePrimary()
+	b.buildStandings()
 	b.chooseReplicas()
 	b.noteAlarms()
 	b.noteStore()

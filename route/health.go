@@ -35,6 +35,10 @@ type NodeHealth struct {
 	Addr  string // the address that was asked; says nothing about another one
 	State State
 	Since time.Time // of State
+	// Dead says of Down that PostgreSQL itself is gone: what is connected to it is
+	// of no use. Without it only new work keeps away, as when Patroni's REST
+	// interface says no.
+	Dead bool
 
 	// From the last answer. Zero until the first.
 	Writable   bool      // not in recovery
@@ -44,8 +48,32 @@ type NodeHealth struct {
 	LSN        uint64    // written (primary) or replayed (replica), bytes
 	AskedAt    time.Time // when the question behind this answer was sent
 
+	// Of a replica, from the last answer.
+	ReceiveLSN uint64    // received, bytes; 0 when unknown
+	ReplayedAt time.Time // commit time of the last transaction replayed, by the primary's clock
+	Receiver   string    // status of its WAL receiver, "hidden" from a role that may not see it, empty without one
+
+	// How far a replica is behind the primary, measured here and not by Patroni.
+	// Both are lower bounds. LagKnown is false while the primary's position is not
+	// known, which says nothing about the replica.
+	LagKnown bool
+	LagBytes uint64
+	LagTime  time.Duration
+
 	LastCheck time.Time     // end of the last probe, whatever came of it
 	Took      time.Duration // of the last probe
+
+	// The last probe in HAProxy's words, for the page and the CSV.
+	Check  string // check_status: INI, L4OK, L4CON, L7OK, L7STS, ...
+	Code   int    // check_code: the HTTP status, 0 without one
+	Report string // last_chk: what it saw, for people
+
+	// Counted since the node is known here.
+	Rise, Fall int           // what counts for it now
+	Rated      int           // check_health: 0 (down) to Rise+Fall-1 (up); between them a verdict is open
+	Failures   uint64        // chkfail: probes that failed while it was up
+	Downs      uint64        // chkdown: how often it went down
+	Downtime   time.Duration // before Since; a node that is down adds the time since then
 
 	// Err is the last probe's fault, empty when it answered.
 	Err string

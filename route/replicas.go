@@ -40,6 +40,8 @@ func (b *builder) unfit(m *Member) string {
 		return "role " + m.Role
 	case m.NoLoadBalance:
 		return "noloadbalance"
+	case b.in.Admin[m.Name] != Ready:
+		return b.in.Admin[m.Name].String() + " by an operator"
 	case heard && h.State == Down:
 		return withFault("down", h.Err)
 	case heard && b.in.Topology.Initialized && h.SystemID != "" && h.SystemID != b.in.Topology.SystemID:

@@ -13,10 +13,11 @@ type Table struct {
 	// server connection made under another epoch must not carry a write.
 	Epoch uint64
 
-	Primary   *Node   // nil while none is proven
-	Candidate *Node   // the leader key's node while it is not proven, else nil
-	Replicas  []*Node // ordered by name, so that turns alternate
-	Nodes     []*Node // every member that has an address, by name
+	Primary   *Node      // nil while none is proven
+	Candidate *Node      // the leader key's node while it is not proven, else nil
+	Replicas  []*Node    // ordered by name, so that turns alternate
+	Nodes     []*Node    // every member that has an address, by name
+	Standings []Standing // of Nodes, at the same places
 
 	Reason    string      // why there is no primary; empty when there is one
 	Out       []Exclusion // members that get no reads, and why; the primary is not listed
@@ -94,5 +95,6 @@ func (t *Table) Same(u *Table) bool {
 	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate &&
 		t.Reason == u.Reason && t.Freshness == u.Freshness &&
 		slices.Equal(t.Replicas, u.Replicas) && slices.Equal(t.Nodes, u.Nodes) &&
+		slices.Equal(t.Standings, u.Standings) &&
 		slices.Equal(t.Out, u.Out) && slices.Equal(t.Alarms, u.Alarms)
 }

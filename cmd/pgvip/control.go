@@ -23,6 +23,10 @@ type control struct {
 	publish func(*route.Table)
 	log     *zap.Logger
 	ready   chan struct{} // closed by Run after the first health round
+	again   chan struct{} // holds one token when there is to be another decision; never closed
+	// policy is what the configuration asks for by then. Set before Run; nil asks
+	// for nothing.
+	policy func() route.Policy
 
 	// Owned by Run.
 	snap     dcs.Snapshot
@@ -33,7 +37,9 @@ type control struct {
 	sayReady sync.Once
 
 	mu     sync.Mutex
-	events []route.Event // guarded by mu; the last maxEvents
+	events []route.Event               // guarded by mu; the last maxEvents
+	admin  map[string]route.AdminState // guarded by mu; by member name; replaced, never changed
+	known  []string                    // guarded by mu; members of the last table
 }
 
 // maxEvents is how many decisions are kept for operators: some days of a quiet
@@ -46,6 +52,7 @@ func newControl(source dcs.Source, monitor *health.Monitor, publish func(*route.
 	return &control{
 		source: source, monitor: monitor, publish: publish, log: log,
 		ready: make(chan struct{}), faults: make(map[string]string),
+		again: make(chan struct{}, 1), // one token says "look again", however often
 	}
 }
 
@@ -86,6 +93,7 @@ func (c *control) Run(ctx context.Context) {
 		case s := <-snaps:
 			c.take(s)
 		case <-c.monitor.Changed():
+		case <-c.again:
 		case <-aging.C:
 		}
 		c.decide()
@@ -163,10 +171,13 @@ func (c *control) decide() {
 		fresh = route.FreshnessOf(now.Sub(c.snap.At))
 	}
 	probes := c.monitor.Health()
-	next, events := route.Build(c.table, route.Input{
-		Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes,
-	})
+	in := route.Input{Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes, Admin: c.Admin()}
+	if c.policy != nil {
+		in.Policy = c.policy()
+	}
+	next, events := route.Build(c.table, in)
 	c.table = next
+	c.remember(next)
 	// Publish before anything else: a fence is urgent, a log line is not.
 	if c.shown == nil || !c.shown.Same(next) {
 		c.shown = next

@@ -105,6 +105,7 @@ func (n *node) build(in *inputs) error {
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
+	n.control.policy = func() route.Policy { return routePolicy(n.config()) }
 	return nil
 }
 

@@ -68,6 +68,7 @@ func (n *node) apply(in *inputs) {
 	n.tuneListeners(in.config)
 	n.proxy.Apply(proxySettings(in))
 	n.pools.Apply(poolSettings(in))
+	n.control.Again()
 	if !before.serverTLS.Same(in.serverTLS) {
 		// What was good enough before may not be any more.
 		n.pools.Reconnect("")
