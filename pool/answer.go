@@ -54,6 +54,9 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 	switch typ {
 	case 'E':
 		s.noteError(message, action)
+		if s.state == lent && s.replies.Outstanding() == 0 && s.replies.InBatch() {
+			s.borrower.Awaits(s)
+		}
 	case 'S':
 		if piece == wire.Whole {
 			return s.noteParameter(message, action)
@@ -68,7 +71,7 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 		s.noteComplete(message)
 	case 'G':
 		if s.state == lent && s.replies.CopyIn() {
-			s.borrower.Copying(s)
+			s.borrower.Awaits(s)
 		}
 	case 'A':
 		if s.state == idle {

@@ -25,8 +25,9 @@ type Borrower interface {
 	Reply(s *Server, b []byte)
 	// Ready says that the server has answered everything and waits.
 	Ready(s *Server)
-	// Copying says that the server wants the data of a COPY before anything else.
-	Copying(s *Server)
+	// Awaits says that the server answers nothing before the client sends more: it
+	// wants the data of a COPY or, after an error, a Sync.
+	Awaits(s *Server)
 	// Resolved says that a message which Forward had wait can be judged now.
 	Resolved(s *Server)
 	// Flushed says that what Send had to queue has gone out.

@@ -205,7 +205,7 @@ func (b *borrower) Rerouted() {
 
 func (b *borrower) Reply(_ *Server, p []byte) { b.got = append(b.got, p...) }
 func (b *borrower) Flushed(*Server)           {}
-func (b *borrower) Copying(*Server)           {}
+func (b *borrower) Awaits(*Server)            {}
 func (b *borrower) Resolved(*Server)          {}
 
 func (b *borrower) Ready(s *Server) {

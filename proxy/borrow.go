@@ -211,13 +211,19 @@ func (s *session) giveBack() {
 	server.Release()
 }
 
-// Copying implements pool.Borrower. What was held back until everything has been
-// answered would wait for ever now: whatever it is, it ends the COPY.
-func (s *session) Copying(*pool.Server) {
-	if s.waiting {
-		s.waiting, s.resetting, s.held = false, false, false
-		s.conn.ProcessLater()
+// Awaits implements pool.Borrower. What was held back until everything has been
+// answered would wait for ever now: in a COPY it is for the server to refuse, and
+// after an error it is skipped, or is the Sync itself.
+func (s *session) Awaits(*pool.Server) {
+	if !s.waiting {
+		return
 	}
+	s.waiting, s.resetting, s.held = false, false, false
+	s.conn.Loop().Post(func() {
+		if s.phase == bound && !s.waiting {
+			s.proceed()
+		}
+	})
 }
 
 // Lost implements pool.Borrower. What was in flight decides the SQLSTATE: after
