@@ -1,7 +1,6 @@
 package route
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -76,6 +75,8 @@ type builder struct {
 	alarms  []string
 	events  []Event
 	members []Member // by name
+
+	lagCopied bool // memo.lag is this builder's own
 }
 
 func (b *builder) event(kind EventKind, node, reason string) {
@@ -172,7 +173,7 @@ func (b *builder) noteStore() {
 // buildNodes carries each node's life over from the last table, or begins one.
 func (b *builder) buildNodes() {
 	b.members = slices.Clone(b.in.Topology.Members)
-	slices.SortFunc(b.members, func(x, y Member) int { return cmp.Compare(x.Name, y.Name) })
+	slices.SortFunc(b.members, func(x, y Member) int { return compareNames(x.Name, y.Name) })
 	for i := range b.members {
 		if m := &b.members[i]; m.Addr != "" {
 			b.next.Nodes = append(b.next.Nodes, b.life(m.Name, m.Addr))
@@ -182,7 +183,7 @@ func (b *builder) buildNodes() {
 	// store) keeps its node as well.
 	if old := b.prev.Lookup(b.lead); b.lead != "" && old != nil && b.next.Lookup(b.lead) == nil {
 		b.next.Nodes = append(b.next.Nodes, b.life(old.Name, old.Addr))
-		slices.SortFunc(b.next.Nodes, func(x, y *Node) int { return cmp.Compare(x.Name, y.Name) })
+		slices.SortFunc(b.next.Nodes, func(x, y *Node) int { return compareNames(x.Name, y.Name) })
 	}
 }
 

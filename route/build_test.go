@@ -1,6 +1,7 @@
 package route
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ type world struct {
 	topo   Topology
 	fresh  Freshness
 	health Health
+	policy Policy
+	admin  map[string]AdminState
 	table  *Table
 	events []Event // of the last build
 }
@@ -47,7 +50,7 @@ func (w *world) build() {
 	w.now = w.now.Add(10 * time.Millisecond)
 	topo := w.topo
 	topo.Members = slices.Clone(w.topo.Members)
-	w.table, w.events = Build(w.table, Input{Now: w.now, Topology: topo, Freshness: w.fresh, Health: w.health})
+	w.table, w.events = Build(w.table, Input{Now: w.now, Topology: topo, Freshness: w.fresh, Health: w.health, Policy: w.policy, Admin: maps.Clone(w.admin)})
 }
 
 func (w *world) member(name string) *Member { return w.topo.Member(name) }

@@ -18,6 +18,7 @@ const (
 	PrimaryFenced            // its connections must be closed now
 	ReplicaIn                // joined the read set
 	ReplicaOut               // left the read set
+	ReadsMoved               // the replicas, the primary or nobody serves reads now
 	AlarmRaised              // somebody has to look
 	AlarmCleared             // the cause of an alarm is gone
 	FreshnessMoved           // the grade of the store's news changed
@@ -42,6 +43,8 @@ func (k EventKind) String() string {
 		return "replica in"
 	case ReplicaOut:
 		return "replica out"
+	case ReadsMoved:
+		return "reads"
 	case AlarmRaised:
 		return "alarm"
 	case AlarmCleared:

@@ -1,6 +1,9 @@
 package route
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Role is what a connection is wanted for. It follows from the client's port,
 // not from its query.
@@ -48,3 +51,5 @@ func (n *Node) String() string {
 	}
 	return n.Name + "(" + n.Addr + ")"
 }
+
+func compareNames(x, y string) int { return strings.Compare(x, y) }

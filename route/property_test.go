@@ -36,7 +36,12 @@ func TestBuildKeepsItsPromises(t *testing.T) {
 			"standby":   func(t *rapid.T) { c.topo.Standby = rapid.IntRange(0, 5).Draw(t, "standby") == 0 },
 			"cluster":   func(t *rapid.T) { c.topo.Initialized = rapid.IntRange(0, 5).Draw(t, "initialized") > 0 },
 			"probe":     c.probe,
-			"":          c.check,
+			"policy":    c.changePolicy,
+			"operator":  c.operate,
+			"time": func(t *rapid.T) {
+				c.now = c.now.Add(time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second)
+			},
+			"": c.check,
 		})
 	})
 }
@@ -72,6 +77,11 @@ func (c *chaos) probe(t *rapid.T) {
 		c.health[name] = h
 	case 1:
 		c.answer(name, false, 0)
+		h := c.health[name]
+		h.LagKnown = rapid.Bool().Draw(t, "known")
+		h.LagBytes = uint64(rapid.IntRange(0, 200).Draw(t, "bytes"))
+		h.LagTime = time.Duration(rapid.IntRange(0, 20).Draw(t, "behind")) * time.Second
+		c.health[name] = h
 	case 2:
 		c.answer(name, true, 1)
 		h := c.health[name]
@@ -98,8 +108,9 @@ func (c *chaos) check(t *rapid.T) {
 	}
 	c.checkPrimary(t, before)
 	c.checkReplicas(t)
+	c.checkReads(t)
 	c.checkLives(t, before)
-	if again, events := Build(after, Input{Now: c.now, Topology: c.topo, Freshness: c.fresh, Health: c.health}); !after.Same(again) || len(events) > 0 {
+	if again, events := Build(after, Input{Now: c.now, Topology: c.topo, Freshness: c.fresh, Health: c.health, Policy: c.policy, Admin: c.admin}); !after.Same(again) || len(events) > 0 {
 		t.Fatalf("the same input again gave another table: %+v\n%+v\n%v", after, again, events)
 	}
 }

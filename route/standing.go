@@ -28,6 +28,7 @@ func (t *Table) Standing(n *Node) Standing {
 
 // buildStandings gives each node its standing.
 func (b *builder) buildStandings() {
+	b.next.Balance = b.in.Policy.Balance
 	b.next.Standings = make([]Standing, len(b.next.Nodes))
 	for i, n := range b.next.Nodes {
 		h := b.in.Health[n.Name]
@@ -39,4 +40,19 @@ func (b *builder) buildStandings() {
 			Weight: b.weight(n.Name), Throttle: 100, MaxConn: p.MaxConn, MaxQueue: p.MaxQueue,
 		}
 	}
+	if state := b.in.Admin[b.lead]; b.lead != "" && state != Ready {
+		// As HAProxy, pgvip sends nothing to such a server, whatever its role. But
+		// who has set this may not have thought of a failover.
+		b.alarm(b.lead + " leads and is in " + state.String() + " by an operator: clients wait")
+	}
+}
+
+// standing gives the standing of a node of the table under construction.
+func (b *builder) standing(n *Node) *Standing {
+	for i := range b.next.Nodes {
+		if b.next.Nodes[i] == n {
+			return &b.next.Standings[i]
+		}
+	}
+	panic("BUG: standing of a node that is not in the table")
 }

@@ -30,13 +30,14 @@ type Table struct {
 	// by then; zero for never.
 	Wake time.Time
 
-	memo memo
-}
+	Reads   Reads   // who serves reads
+	Balance Balance // how a new reader gets its node
+	// Until is when the table has to be built again though nothing has happened,
+	// as a slow start goes on by time alone; zero for never.
+	Until time.Time
 
-// Exclusion says why a member is not among the replicas.
-type Exclusion struct {
-	Name   string
-	Reason string
+	turns []*Node // one round of reads
+	memo  memo
 }
 
 // memo is what one Build leaves for the next.
@@ -49,6 +50,9 @@ type memo struct {
 	clusterID   uint64    // of the store that last had our keys
 	revision    int64     // of our keys then
 	strange     bool      // the store in use is not that one, and has no keys of ours
+
+	lag  map[string]lagState  // by member name; never changed, only replaced
+	warm map[string]time.Time // since when a slow start goes on; the same
 }
 
 // identity is what must be equal for a primary to be the same primary.
@@ -58,15 +62,6 @@ type identity struct {
 	timeline uint32
 }
 
-// Replica gives the read node of turn n, nil when there is none. The counter is
-// the caller's: one for the whole process (rule 2).
-func (t *Table) Replica(n uint64) *Node {
-	if len(t.Replicas) == 0 {
-		return nil
-	}
-	return t.Replicas[n%uint64(len(t.Replicas))]
-}
-
 // Has reports whether n may serve role. It compares pointers: an earlier life
 // of the same name is another node.
 func (t *Table) Has(role Role, n *Node) bool {
@@ -74,6 +69,9 @@ func (t *Table) Has(role Role, n *Node) bool {
 		return false
 	}
 	if role == Primary {
+		return t.Primary == n
+	}
+	if t.Reads == ReadsOnPrimary {
 		return t.Primary == n
 	}
 	return slices.Contains(t.Replicas, n)
@@ -95,6 +93,6 @@ func (t *Table) Same(u *Table) bool {
 	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate &&
 		t.Reason == u.Reason && t.Freshness == u.Freshness &&
 		slices.Equal(t.Replicas, u.Replicas) && slices.Equal(t.Nodes, u.Nodes) &&
-		slices.Equal(t.Standings, u.Standings) &&
+		t.Reads == u.Reads && t.Balance == u.Balance && slices.Equal(t.Standings, u.Standings) &&
 		slices.Equal(t.Out, u.Out) && slices.Equal(t.Alarms, u.Alarms)
 }

@@ -86,7 +86,7 @@ func (c *control) Run(ctx context.Context) {
 	aging := time.NewTimer(time.Hour)
 	defer aging.Stop()
 	for {
-		aging.Reset(untilOlder(time.Since(c.snap.At)))
+		aging.Reset(c.untilNext(time.Now()))
 		select {
 		case <-ctx.Done():
 			return
@@ -109,6 +109,16 @@ func forward(ctx context.Context, snaps chan<- dcs.Snapshot) func(dcs.Snapshot) 
 		case <-ctx.Done():
 		}
 	}
+}
+
+// untilNext gives the time until something changes by itself: the grade of the
+// news, or the table.
+func (c *control) untilNext(now time.Time) time.Duration {
+	wait := untilOlder(now.Sub(c.snap.At))
+	if at := c.table.Until; !at.IsZero() {
+		wait = min(wait, max(at.Sub(now), 0))
+	}
+	return wait
 }
 
 // untilOlder gives the time until news of this age gets a worse grade.
@@ -248,5 +258,5 @@ func (c *control) tell(t *route.Table, events []route.Event) {
 
 // needsEyes reports that somebody may have to act.
 func needsEyes(k route.EventKind) bool {
-	return k == route.PrimaryLost || k == route.PrimaryFenced || k == route.ReplicaOut || k == route.AlarmRaised
+	return k == route.PrimaryLost || k == route.PrimaryFenced || k == route.ReplicaOut || k == route.ReadsMoved || k == route.AlarmRaised
 }
