@@ -70,6 +70,13 @@ type Config struct {
 	QueryWaitNotify time.Duration
 	// FailoverWaitTimeout is QueryWaitTimeout while no primary is proven (rule 26).
 	FailoverWaitTimeout time.Duration
+	// FailoverWaitMaxClients and FailoverWaitMaxBytes bound those who wait then and
+	// what they have sent; 0 is no limit.
+	FailoverWaitMaxClients int
+	FailoverWaitMaxBytes   int64
+	// SwitchoverHold is how long no new transaction begins on a primary that an
+	// announced switchover is about to close; 0 holds none (rule 27).
+	SwitchoverHold time.Duration
 	// ClientLoginTimeout bounds the time from accept to a finished login; 0 is no limit.
 	ClientLoginTimeout time.Duration
 	// What ends a client or its server after so long; 0 never does.

@@ -128,6 +128,9 @@ peer_id: 3
 client_login_timeout: 1s
 query_wait_timeout: 0
 failover_wait_timeout: 0s
+failover_wait_max_clients: 17
+failover_wait_max_bytes: 17MB
+switchover_hold: 17ms
 drain_timeout: 2m
 application_name_add_host: yes
 pool_mode: transaction

@@ -196,6 +196,15 @@ func (c *Conn) Paused() bool { return c.paused != 0 }
 // operators.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 
+// Unread is the number of bytes that have arrived and were not read yet. It is a
+// system call.
+func (c *Conn) Unread() int {
+	if c.Closed() {
+		return 0
+	}
+	return arrived(int(c.fd))
+}
+
 // ProcessLater hands the bytes kept to the handler once more, in this turn if
 // its round has not come yet and else in the next. When called from Data, these
 // are the bytes that Data is about to keep.

@@ -39,6 +39,7 @@ func (poller) brief([]event, time.Duration) int      { return 0 }
 func (poller) park([]event, time.Time) int           { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }
+func arrived(int) int                                { return 0 }
 func shutWrite(int)                                  {}
 func closeSocket(int)                                {}
 func socketError(int) syscall.Errno                  { return syscall.EINVAL }

@@ -24,6 +24,15 @@ func rawWrite(fd int, b []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// arrived is the number of bytes in a socket's receive buffer.
+func arrived(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // shutWrite sends FIN; the peer can still send.
 func shutWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 

@@ -20,7 +20,7 @@ func (s *session) seek() {
 // find looks first for a node, then for its pool, then for a server of that.
 func (s *session) find() {
 	node := s.choose(s.proxy.table.Load())
-	if node == nil {
+	if node == nil || s.shard.behind(s) {
 		s.park()
 		return
 	}

@@ -160,6 +160,12 @@ func (s *site) check() {
 	if n := s.proxy.counters.Parked.Load(); n != 0 {
 		s.t.Errorf("parked sessions after the end: %d, want 0", n)
 	}
+	if n := s.proxy.counters.ParkedBytes.Load(); n != 0 {
+		s.t.Errorf("bytes of parked sessions after the end: %d, want 0", n)
+	}
+	if n := s.proxy.counters.LoginsParked.Load(); n != 0 {
+		s.t.Errorf("waiting logins after the end: %d, want 0", n)
+	}
 	if n := len(s.proxy.unknown.tokens); n != 0 {
 		s.t.Errorf("login slots in use after the end: %d, want 0", n)
 	}

@@ -48,7 +48,11 @@ type Counters struct {
 	CancelsForeign atomic.Uint64 // with a key of another pgvip
 	CancelsIgnored atomic.Uint64 // unread, after too many of those from one address
 
-	Parked atomic.Int64 // sessions that wait for a node, now
+	// Clients that wait for a node, now.
+	Parked        atomic.Int64  // sessions
+	LoginsParked  atomic.Int64  // clients that are still logging in
+	ParkedBytes   atomic.Int64  // what sessions have sent meanwhile, as far as it is held here
+	ParkedRefused atomic.Uint64 // those beyond failover_wait_max_clients or failover_wait_max_bytes, ever
 }
 
 // Options are what a Proxy is made of. The caller owns the loops and the pools,

@@ -91,6 +91,7 @@ func (a *attempt) replicate(ctx context.Context, ask *request) error {
 // max_wal_senders, say.
 func (p *Proxy) walsender(ctx context.Context, role route.Role, ask *request, home *loop.Loop) (*pool.Pool, *pool.Conn, error) {
 	wait := p.newWait(role, ask.database)
+	defer wait.end()
 	for {
 		changed := p.tableChange()
 		if node := p.node(p.table.Load(), role); node != nil && !p.pools.Paused(ask.database) {

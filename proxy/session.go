@@ -82,6 +82,7 @@ type session struct {
 	held      bool        // it begins with what waits for an answer on this very server
 	leaving   bool        // the client has sent all it had to say
 	left      pool.State  // what it has left on servers that others get
+	weight    int64       // while parked: bytes that it has sent
 	mayCommit bool        // what was sent since the last ReadyForQuery may end in a commit
 }
 
@@ -131,6 +132,9 @@ func (s *session) Data(c *loop.Conn, b []byte) int {
 		if s.phase == ended {
 			return 0
 		}
+	}
+	if s.phase == parked && !s.weigh(len(b)) {
+		return 0
 	}
 	switch {
 	case s.phase != bound || s.waiting:

@@ -27,6 +27,8 @@ type Settings struct {
 	MaxClientConn          int
 	ClientLoginTimeout     time.Duration
 	FailoverWaitTimeout    time.Duration // for a node to go to
+	FailoverWaitMaxClients int           // who wait for one; 0 is no limit
+	FailoverWaitMaxBytes   int64         // that they have sent meanwhile; 0 is no limit
 	QueryWaitNotify        time.Duration // after which a client that waits for a server is told so
 	ApplicationNameAddHost bool
 

@@ -130,6 +130,7 @@ func (p *Proxy) LoggedIn(key pool.Key, role route.Role, params []wire.Param) {
 func (p *Proxy) welcome(ctx context.Context, role route.Role, r *request) (*identity, *welcomeSet, error) {
 	who := p.welcomes.identity(r)
 	wait := p.newWait(role, r.database)
+	defer wait.end()
 	for {
 		changed := p.tableChange()
 		table := p.table.Load()
@@ -155,6 +156,7 @@ type wait struct {
 	role     route.Role
 	database string
 	limit    <-chan time.Time // nil without a limit
+	counted  bool
 }
 
 func (p *Proxy) newWait(role route.Role, database string) *wait {
@@ -173,9 +175,32 @@ func (w *wait) obstacle() string {
 	return nowhere(w.proxy.table.Load(), w.role)
 }
 
+// begin counts the login among those who wait, unless there are too many.
+func (w *wait) begin() *wire.Error {
+	if w.counted {
+		return nil
+	}
+	if err := w.proxy.mayWait(w.role); err != nil {
+		return err
+	}
+	w.counted = true
+	w.proxy.counters.LoginsParked.Add(1)
+	return nil
+}
+
+// end ends begin.
+func (w *wait) end() {
+	if w.counted {
+		w.proxy.counters.LoginsParked.Add(-1)
+	}
+}
+
 // next waits until it is time to try again: after a pause, or when the table has
 // changed. The error says that it will not come to that.
 func (w *wait) next(ctx context.Context, changed <-chan struct{}) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
 	pause := time.NewTimer(welcomeRetry)
 	defer pause.Stop()
 	select {

@@ -55,6 +55,7 @@ func Build(prev *Table, in Input) (*Table, []Event) {
 	b.choosePrimary()
 	b.buildNodes()
 	b.placePrimary()
+	b.announce()
 	b.buildStandings()
 	b.chooseReplicas()
 	b.noteAlarms()

@@ -22,6 +22,9 @@ const (
 	AlarmRaised              // somebody has to look
 	AlarmCleared             // the cause of an alarm is gone
 	FreshnessMoved           // the grade of the store's news changed
+
+	SwitchoverAnnounced // the failover key asks for another leader, now
+	SwitchoverCalledOff // the request is gone, and the leader is the same
 )
 
 // String gives the kind as a log message.
@@ -51,6 +54,10 @@ func (k EventKind) String() string {
 		return "alarm cleared"
 	case FreshnessMoved:
 		return "news from etcd"
+	case SwitchoverAnnounced:
+		return "switchover announced"
+	case SwitchoverCalledOff:
+		return "switchover called off"
 	default:
 		panic(fmt.Sprintf("BUG: route.EventKind(%d)", int(k)))
 	}

@@ -28,6 +28,10 @@ type Policy struct {
 	PreferTags  bool
 
 	Servers map[string]ServerPolicy // by member name
+
+	// SwitchoverHold is how long no new transaction begins on a primary whose
+	// successor has been announced.
+	SwitchoverHold time.Duration
 }
 
 // ServerPolicy is what is configured for one server.

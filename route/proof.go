@@ -152,12 +152,5 @@ func Urgent(t *Table, topo *Topology, now time.Time) []string {
 	if !topo.Failover.Due(now) {
 		return names
 	}
-	for i := range topo.Members {
-		m := &topo.Members[i]
-		wanted := topo.Failover.Candidate == m.Name || topo.Failover.Candidate == "" && m.Running() && m.Standby()
-		if wanted && m.Name != topo.Leader {
-			names = append(names, m.Name)
-		}
-	}
-	return names
+	return append(names, successors(topo)...)
 }

@@ -24,6 +24,8 @@ type Table struct {
 	Alarms    []string    // what somebody has to look at, sorted
 	Freshness Freshness
 
+	Hold *Hold // the announced switchover, nil without one
+
 	// Asks are the questions to Patroni whose answers the next Build wants.
 	Asks []Ask
 	// Wake is when Build is to be called again although nothing may have happened
@@ -53,6 +55,9 @@ type memo struct {
 
 	lag  map[string]lagState  // by member name; never changed, only replaced
 	warm map[string]time.Time // since when a slow start goes on; the same
+
+	request FailoverRequest // the last one that was due; zero without one
+	holds   string          // the leader then
 }
 
 // identity is what must be equal for a primary to be the same primary.
@@ -90,7 +95,7 @@ func (t *Table) Lookup(name string) *Node {
 // Same reports whether t and u send work to the same places for the same
 // reasons, so that publishing u instead of t would tell nobody anything.
 func (t *Table) Same(u *Table) bool {
-	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate &&
+	return t.Epoch == u.Epoch && t.Primary == u.Primary && t.Candidate == u.Candidate && t.Hold == u.Hold &&
 		t.Reason == u.Reason && t.Freshness == u.Freshness &&
 		slices.Equal(t.Replicas, u.Replicas) && slices.Equal(t.Nodes, u.Nodes) &&
 		t.Reads == u.Reads && t.Balance == u.Balance && slices.Equal(t.Standings, u.Standings) &&

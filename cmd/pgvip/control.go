@@ -115,8 +115,10 @@ func forward(ctx context.Context, snaps chan<- dcs.Snapshot) func(dcs.Snapshot) 
 // news, or the table.
 func (c *control) untilNext(now time.Time) time.Duration {
 	wait := untilOlder(now.Sub(c.snap.At))
-	if at := c.table.Until; !at.IsZero() {
-		wait = min(wait, max(at.Sub(now), 0))
+	for _, at := range []time.Time{c.table.Until, c.table.Wake} {
+		if !at.IsZero() {
+			wait = min(wait, max(at.Sub(now), 0))
+		}
 	}
 	return wait
 }

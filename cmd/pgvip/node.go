@@ -230,6 +230,8 @@ func proxySettings(in *inputs) proxy.Settings {
 		MaxClientConn:          c.MaxClientConn,
 		ClientLoginTimeout:     c.ClientLoginTimeout,
 		FailoverWaitTimeout:    c.FailoverWaitTimeout,
+		FailoverWaitMaxClients: c.FailoverWaitMaxClients,
+		FailoverWaitMaxBytes:   c.FailoverWaitMaxBytes,
 		QueryWaitNotify:        c.QueryWaitNotify,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
 		Log: proxy.Logging{

@@ -69,4 +69,6 @@ func (c *control) remember(t *route.Table) {
 }
 
 // routePolicy is what the configuration asks of the routes.
-func routePolicy(*config.Config) route.Policy { return route.Policy{} }
+func routePolicy(c *config.Config) route.Policy {
+	return route.Policy{SwitchoverHold: c.SwitchoverHold}
+}
