@@ -13,6 +13,10 @@ import (
 type Config struct {
 	Login Login
 
+	Check   Check   // of replicas; default BySQL
+	Connect Connect // required with ByTCP
+	Get     Get     // required with ByREST
+
 	Inter     time.Duration // between probes of a node; default 2s
 	FastInter time.Duration // after a fault or a change, as long as a verdict is open; default 500ms
 	Leader    time.Duration // between probes of the leader; default 1s
@@ -58,6 +62,7 @@ const (
 type Target struct {
 	Name string
 	Addr string // host:port
+	API  string // scheme://host:port of Patroni's REST interface; may be empty
 	Pace Pace
 }
 
@@ -71,8 +76,11 @@ type Monitor struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
+	trail *lagMeter
+
 	mu      sync.Mutex
-	probers map[string]*prober // guarded by mu; by node name
+	probers map[string]*prober          // guarded by mu; by node name
+	past    map[string]route.NodeHealth // guarded by mu; the last word on who is not probed now
 }
 
 // NewMonitor makes a monitor of no nodes.
@@ -81,7 +89,9 @@ func NewMonitor(cfg Config) *Monitor {
 		cfg:     cfg.withDefaults(),
 		changed: make(chan struct{}, 1), // one token says "look again", however often
 		probers: make(map[string]*prober),
+		past:    make(map[string]route.NodeHealth),
 	}
+	m.trail = &lagMeter{patience: m.cfg.patience()}
 	// The probers' life is the monitor's, not that of any call.
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
@@ -103,29 +113,52 @@ func (m *Monitor) Watch(targets []Target) {
 		wanted[t.Name] = true
 		p := m.probers[t.Name]
 		if p != nil && p.addr != t.Addr {
-			p.cancel()
+			m.endLocked(t.Name, p)
 			p = nil
 		}
 		if p == nil {
 			p = m.startLocked(t)
 		}
-		p.setPace(t.Pace)
+		p.setPace(t.Pace, t.API)
 	}
 	for name, p := range m.probers {
 		if !wanted[name] {
-			p.cancel()
+			m.endLocked(name, p)
 			delete(m.probers, name)
 		}
 	}
 }
 
 func (m *Monitor) startLocked(t Target) *prober {
-	p := newProber(&m.cfg, t.Addr, m.report)
+	p := newProber(&m.cfg, t.Addr, m.report, m.trail, m.past[t.Name])
+	delete(m.past, t.Name)
+	p.pace, p.api = t.Pace, t.API // before run: the first check is of the right kind
+	if t.Pace == Urgent {
+		p.urgent = time.Now()
+	}
 	m.probers[t.Name] = p
 	ctx, cancel := context.WithCancel(m.ctx)
 	p.cancel = cancel
 	m.wg.Go(func() { p.run(ctx) })
 	return p
+}
+
+// maxPast bounds the names that are remembered: where members come and go under
+// ever new ones, the counts of the first are of no use.
+const maxPast = 64
+
+// endLocked stops a prober and keeps what it has counted, for when the node is
+// probed again.
+func (m *Monitor) endLocked(name string, p *prober) {
+	p.cancel()
+	if len(m.past) >= maxPast {
+		clear(m.past)
+	}
+	last := p.last()
+	if last.State == route.Down {
+		last.Downtime += time.Since(last.Since)
+	}
+	m.past[name] = last
 }
 
 func (m *Monitor) report() {

@@ -28,7 +28,7 @@ type node struct {
 
 var errSilence = errors.New("silence")
 
-func replica() *node { return &node{reply: []string{"t", "7301", "", "1"}} }
+func replica() *node { return &node{reply: []string{"t", "7301", "", "1", "", "", ""}} }
 
 func (n *node) set(f func(*node)) {
 	n.mu.Lock()
@@ -37,7 +37,7 @@ func (n *node) set(f func(*node)) {
 }
 
 func (n *node) promote() {
-	n.set(func(n *node) { n.reply = []string{"f", "7301", "00000002", "9"} })
+	n.set(func(n *node) { n.reply = []string{"f", "7301", "00000002", "9", "", "", ""} })
 }
 
 func (n *node) asked() int {

@@ -15,6 +15,7 @@ type prober struct {
 	cfg    *Config
 	addr   string
 	report func() // tells the monitor that there is news
+	trail  *lagMeter
 	cancel context.CancelFunc
 	wake   chan struct{} // holds one token when the next probe must not wait
 
@@ -24,15 +25,19 @@ type prober struct {
 	mu      sync.Mutex
 	verdict verdict   // guarded by mu
 	pace    Pace      // guarded by mu
+	api     string    // guarded by mu; Patroni's REST interface, scheme://host:port
 	urgent  time.Time // guarded by mu; since when pace is Urgent
 	seen    time.Time // guarded by mu; when others last saw the node answer
 }
 
-func newProber(cfg *Config, addr string, report func()) *prober {
+func newProber(cfg *Config, addr string, report func(), trail *lagMeter, past route.NodeHealth) *prober {
 	return &prober{
-		cfg: cfg, addr: addr, report: report,
-		wake:    make(chan struct{}, 1), // one token says "now", however often
-		verdict: verdict{health: route.NodeHealth{Addr: addr}},
+		cfg: cfg, addr: addr, report: report, trail: trail,
+		wake: make(chan struct{}, 1), // one token says "now", however often
+		verdict: verdict{health: route.NodeHealth{
+			Addr: addr, Check: checkInit, Rise: cfg.Rise, Fall: cfg.Fall,
+			Failures: past.Failures, Downs: past.Downs, Downtime: past.Downtime,
+		}},
 	}
 }
 
@@ -41,14 +46,46 @@ func (p *prober) run(ctx context.Context) {
 	defer p.hangUp()
 	for ctx.Err() == nil {
 		began := time.Now()
-		a, err := p.probe(ctx)
+		kind := p.kind()
+		var a answer
+		var err error
+		if kind == BySQL {
+			a, err = p.probe(ctx)
+		} else {
+			err = p.look(ctx, kind)
+		}
 		if ctx.Err() != nil {
 			return // the fault, if any, is our own leaving
 		}
-		p.note(a, err, began)
+		p.note(kind, a, err, began)
 		p.report()
 		p.wait(ctx, began)
 	}
+}
+
+// kind says how the node is checked now: who leads, or may lead in a moment, is
+// asked by SQL, for nothing else is proof.
+func (p *prober) kind() Check {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pace != Steady {
+		return BySQL
+	}
+	return p.cfg.Check
+}
+
+// look checks without SQL.
+func (p *prober) look(ctx context.Context, kind Check) error {
+	p.hangUp() // left from when the node was asked by SQL
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer cancel()
+	if kind == ByTCP {
+		return askTCP(ctx, p.cfg.Connect, p.addr)
+	}
+	p.mu.Lock()
+	base := p.api
+	p.mu.Unlock()
+	return askREST(ctx, p.cfg.Get, base)
 }
 
 // probe asks once, on the kept connection if there is one. That one may have
@@ -94,17 +131,29 @@ func (p *prober) hangUp() {
 }
 
 // note feeds the verdict.
-func (p *prober) note(a answer, err error, began time.Time) {
+func (p *prober) note(kind Check, a answer, err error, began time.Time) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.verdict.health.LastCheck, p.verdict.health.Took = now, now.Sub(began)
+	h := &p.verdict.health
+	h.LastCheck, h.Took = now, now.Sub(began)
+	h.Check, h.Code = words(kind, err)
 	lim := p.limitsLocked()
 	if err == nil {
-		p.verdict.answer(a, lim, now)
+		if kind != BySQL {
+			p.verdict.alive(lim, now)
+		} else {
+			p.verdict.answer(a, lim, now)
+			p.trail.measure(h, p.pace == Leader, now)
+		}
+		h.Report = h.Sketch()
 		return
 	}
+	h.Report = err.Error()
 	o := classify(err)
+	if kind == ByREST {
+		o = declined
+	}
 	if (o == silent || o == broken) && p.seen.After(began) {
 		// Rule 25: a server connection that answers outweighs a failing probe.
 		p.verdict.health.Err = err.Error()
@@ -165,9 +214,11 @@ func (p *prober) interval() time.Duration {
 	}
 }
 
-// setPace changes the pace; a closer one takes effect at once.
-func (p *prober) setPace(pace Pace) {
+// setPace changes the pace, and where Patroni is asked; a closer pace takes effect
+// at once.
+func (p *prober) setPace(pace Pace, api string) {
 	p.mu.Lock()
+	p.api = api
 	closer := pace > p.pace
 	if pace == Urgent && closer {
 		p.urgent = time.Now()

@@ -112,12 +112,12 @@ func TestParseAnswer(t *testing.T) {
 		want answer
 		ok   bool
 	}{
-		{"primary", []string{"f", "7301", "0000001A", "50331744"}, answer{systemID: "7301", timeline: 26, lsn: 50331744}, true},
-		{"replica", []string{"t", "7301", "", "50331744"}, answer{inRecovery: true, systemID: "7301", lsn: 50331744}, true},
-		{"nothing replayed", []string{"t", "7301", "", ""}, answer{inRecovery: true, systemID: "7301"}, true},
-		{"no timeline", []string{"f", "7301", "", "1"}, answer{}, false},
-		{"neither", []string{"", "7301", "1", "1"}, answer{}, false},
-		{"position", []string{"t", "7301", "", "0/0"}, answer{}, false},
+		{"primary", []string{"f", "7301", "0000001A", "50331744", "", "", ""}, answer{systemID: "7301", timeline: 26, lsn: 50331744}, true},
+		{"replica", []string{"t", "7301", "", "50331744", "", "", ""}, answer{inRecovery: true, systemID: "7301", lsn: 50331744}, true},
+		{"nothing replayed", []string{"t", "7301", "", "", "", "", ""}, answer{inRecovery: true, systemID: "7301"}, true},
+		{"no timeline", []string{"f", "7301", "", "1", "", "", ""}, answer{}, false},
+		{"neither", []string{"", "7301", "1", "1", "", "", ""}, answer{}, false},
+		{"position", []string{"t", "7301", "", "0/0", "", "", ""}, answer{}, false},
 		{"short", []string{"t", "7301"}, answer{}, false},
 	}
 	for _, row := range rows {

@@ -85,3 +85,17 @@ type NodeHealth struct {
 
 // Health is the last word on each node, by member name.
 type Health map[string]NodeHealth
+
+// Sketch says in a few words what the last answer was.
+func (h *NodeHealth) Sketch() string {
+	switch {
+	case h.Writable:
+		return fmt.Sprintf("primary, timeline %d", h.Timeline)
+	case h.InRecovery && !h.LagKnown:
+		return "replica, lag unknown"
+	case h.InRecovery:
+		return fmt.Sprintf("replica, lag %d bytes, %v", h.LagBytes, h.LagTime.Round(time.Millisecond))
+	default:
+		return "alive"
+	}
+}

@@ -239,6 +239,21 @@ func TestSlowStart(t *testing.T) {
 	}
 }
 
+// TestNoSlowStartAtTheBeginning: who is there when pgvip starts was there before.
+func TestNoSlowStartAtTheBeginning(t *testing.T) {
+	w := newWorld(t)
+	topo := w.topo
+	table, _ := Build(nil, Input{Now: w.now, Topology: topo, Freshness: Fresh, Policy: Policy{SlowStart: time.Minute}})
+	for _, n := range table.Replicas {
+		if s := table.Standing(n); s.Throttle != 100 {
+			t.Errorf("%v stands %+v", n, s)
+		}
+	}
+	if len(table.Replicas) != 2 {
+		t.Errorf("replicas %v", table.Replicas)
+	}
+}
+
 // TestSlowStartGivesTurns: the share that counts is the throttled one.
 func TestSlowStartGivesTurns(t *testing.T) {
 	w := newWorld(t)

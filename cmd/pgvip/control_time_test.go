@@ -65,9 +65,9 @@ func (c serverConn) Query(context.Context, string) ([][]string, error) {
 	defer c.servers.mu.Unlock()
 	recovery := c.servers.recovery[c.addr]
 	if recovery == "t" {
-		return [][]string{{"t", "7301", "", "1"}}, nil
+		return [][]string{{"t", "7301", "", "1", "", "", ""}}, nil
 	}
-	return [][]string{{"f", "7301", "00000002", "1"}}, nil
+	return [][]string{{"f", "7301", "00000002", "1", "", "", ""}}, nil
 }
 
 func (serverConn) Close() error { return nil }
