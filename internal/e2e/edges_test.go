@@ -31,9 +31,14 @@ var edges = map[int]map[string]string{
 	11: {"proxy": "TestAuthQueryIsNeutral TestAuthQueryRefusals"},
 	// Cancel requests.
 	12: {"console": "TestPauseWaits TestCancelNeedsTheKey TestCancelWithoutWaitingChangesNothing", "proxy": "TestCancelNothing TestCancelWaiting", "internal/e2e": "TestCancelWhileQueued TestCancelOfAnIdleClientDoesNothing"},
-	13: {"proxy": "TestServerWaitsForItsCancel TestCancelStorm", "pool": "TestResetWaitsForCancel TestCancelOfUnknownFate"},
-	14: {"proxy": "TestCancelWhilePreparing TestCancelBurst TestCancelOfServerThatIsDown", "pool": "TestCancelBehindRefusedParameters"},
-	15: {"proxy": "TestCancelInTLSAndPlain"},
+	// A request is under way when its query ends (by itself, by the request; delivery not
+	// yet certain): the server waits; then many of them at random.
+	13: {"proxy": "TestCancelMeetsTheEnd TestServerWaitsForItsCancel TestSecondCancel TestCancelStorm", "pool": "TestResetWaitsForCancel TestCancelOfUnknownFate"},
+	// During a check, parameters, cleaning; more requests than servers; a postmaster that
+	// has stopped, a server that says nothing.
+	14: {"proxy": "TestCancelWhileChecking TestCancelWhileSetting TestCancelWhileCleaning TestCancelWhilePreparing TestCancelStampede TestCancelBurst TestCancelWithoutPostmaster TestCancelOfServerThatIsDown", "pool": "TestCancelBehindRefusedParameters"},
+	// Session, request and server in plain and in TLS, each with each.
+	15: {"proxy": "TestCancelTransport TestCancelInTLSAndPlain", "dial": "TestTLS"},
 	// Extended protocol and pipelines.
 	17: {"proxy": "TestTransactionModePipelines TestAnswersWithoutTheServer", "internal/e2e": "TestCorpusThroughPrimaryPort"},
 	18: {"proxy": "TestSharedStatementsAnswerAsPostgreSQL", "wire": "TestSyntheticRepliesAfterAnErrorAreSkipped",
