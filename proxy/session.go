@@ -152,7 +152,7 @@ func (s *session) skip(b []byte) []byte {
 	for len(b) > 0 {
 		f := s.frames
 		typ, n, piece := f.Next(b)
-		ignored := typ == 'd' || typ == 'c' || typ == 'f' || typ == 'H'
+		ignored := typ == 'd' || typ == 'c' || typ == 'f' || typ == 'H' && n == wire.HeaderSize
 		if piece != wire.More && piece != wire.Last && !(ignored && (piece == wire.Whole || piece == wire.First)) {
 			break
 		}

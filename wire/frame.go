@@ -11,10 +11,15 @@ const HeaderSize = 5
 // no peer can make pgvip hold more than this for the length it announced.
 const HoldMax = 16 << 10
 
-// maxMessage bounds the announced length. PostgreSQL refuses more than 1 GB - 1
-// (PQ_LARGE_MESSAGE_LIMIT) itself; what cannot even be a positive int32 is no
-// message at all.
-const maxMessage = 1<<31 - 1
+// Bounds of the announced length. Those of a frontend's messages are PostgreSQL's
+// own (PQ_SMALL_MESSAGE_LIMIT, PQ_LARGE_MESSAGE_LIMIT): it closes the connection of
+// whoever announces more, and here that would be a server lost. What cannot even be a
+// positive int32 is no message of anybody's.
+const (
+	smallMessage = 10_000
+	largeMessage = 1<<30 - 2
+	maxMessage   = 1<<31 - 2
+)
 
 // Piece says what Framer.Next found at the start of the bytes it was given.
 type Piece uint8
@@ -65,7 +70,7 @@ func (f *Framer) Next(b []byte) (typ byte, n int, piece Piece) {
 		return 0, 0, Short
 	}
 	length := uint32(b[1])<<24 | uint32(b[2])<<16 | uint32(b[3])<<8 | uint32(b[4])
-	if length < 4 || length > maxMessage-1 {
+	if length < 4 || length > smallMessage && length > f.longest(b[0]) {
 		return b[0], 0, Bad
 	}
 	total := length + 1
@@ -77,6 +82,18 @@ func (f *Framer) Next(b []byte) (typ byte, n int, piece Piece) {
 	}
 	f.left = total - uint32(len(b))
 	return b[0], len(b), First
+}
+
+// longest is the length that a message of this type may announce.
+func (f *Framer) longest(typ byte) uint32 {
+	if f.backend {
+		return maxMessage
+	}
+	switch typ {
+	case 'Q', 'F', 'P', 'B', 'd':
+		return largeMessage
+	}
+	return smallMessage
 }
 
 // streams reports the types that nobody needs to see whole, however small.

@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -90,11 +91,28 @@ func TestFramerRefusesImpossibleLengths(t *testing.T) {
 		"minus one":  {'Q', 0xff, 0xff, 0xff, 0xff},
 		"type zero":  {0, 0, 0, 0, 1},
 		"just under": {'Q', 0, 0, 0, 2, 'x', 'x'},
+		"1 GB":       {'Q', 0x3f, 0xff, 0xff, 0xff},
+		"long Sync":  {'S', 0, 0, 0x27, 0x11},
+		"long Close": {'C', 0, 0, 0x27, 0x11},
 	} {
 		var f wire.Framer
 		if _, _, piece := f.Next(header); piece != wire.Bad {
 			t.Errorf("%s: piece %v, want Bad", name, piece)
 		}
+	}
+}
+
+// What PostgreSQL takes, and what a server may send, is let through.
+func TestFramerTakesTheLongest(t *testing.T) {
+	for _, header := range [][]byte{{'Q', 0x3f, 0xff, 0xff, 0xfe}, {'d', 0x3f, 0xff, 0xff, 0xfe}, {'S', 0, 0, 0x27, 0x10}} {
+		var f wire.Framer
+		if _, _, piece := f.Next(header); piece == wire.Bad {
+			t.Errorf("%x: Bad", header)
+		}
+	}
+	f := wire.NewBackendFramer()
+	if _, _, piece := f.Next([]byte{'D', 0x7f, 0xff, 0xff, 0xfe}); piece != wire.First {
+		t.Errorf("row of 2 GB: %v, want First", piece)
 	}
 }
 
@@ -109,15 +127,18 @@ func TestCheckFrontendUsesPostgreSQLsWords(t *testing.T) {
 
 func TestFramerKeepsEveryByteOfAnyStream(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		f := wire.Framer{}
+		f, large := wire.Framer{}, "QPBd"
 		if rapid.Bool().Draw(t, "backend") {
-			f = wire.NewBackendFramer()
+			f, large = wire.NewBackendFramer(), "QPBDESXdcfZT1N"
 		}
 		var stream []byte
 		var want string
 		for range rapid.IntRange(0, 8).Draw(t, "messages") {
 			typ := rapid.SampledFrom([]byte("QPBDESXdcfZT1N")).Draw(t, "type")
 			size := rapid.SampledFrom([]int{0, 1, 5, 100, wire.HoldMax - 6, wire.HoldMax, wire.HoldMax + 7}).Draw(t, "size")
+			if size > 9_000 && !strings.ContainsRune(large, rune(typ)) {
+				size = 9_000
+			}
 			stream = append(stream, message(typ, string(make([]byte, size)))...)
 			want += string(rune(typ))
 		}

@@ -70,7 +70,9 @@ var edges = map[int]map[string]string{
 	42: {"proxy": "TestServerEndsWhileResetting", "pool": "TestPause TestPauseDuringLogin"},
 	43: {"proxy": "TestServerLimits TestQueryTimeoutOfNoQuery", "pool": "TestSmallerPool"},
 	// Whatever comes in.
-	45: {"proxy": "TestHostileClient TestHostileServer TestHostileStartup", "wire": "TestFramerRefusesImpossibleLengths TestParseErrorTakesWhatIsThere",
+	// Lengths (0, 3, one too many, 2^31-1, negative) by type and their cost; unknown types;
+	// what is wrong inside; errors without SQLSTATE.
+	45: {"proxy": "TestImpossibleLengths TestAnnouncedLengthsCostNothing TestMalformedMessagesAsDirect TestHostileClient TestHostileServer TestHostileStartup", "wire": "TestFramerRefusesImpossibleLengths TestParseErrorTakesWhatIsThere",
 		"dial": "TestQueryTakesBareError"},
 	46: {"internal/e2e": "TestCorpusSplitAtEveryByte TestCorpusByteByByte"},
 	47: {"proxy": "TestSlowReader", "internal/e2e": "TestSlowReaderStallsNobody"},
