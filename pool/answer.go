@@ -1,9 +1,13 @@
 package pool
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
+	"go.uber.org/zap"
+
+	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -89,20 +93,49 @@ var (
 
 // noteError remembers a FATAL, after which the server closes by itself.
 func (s *Server) noteError(message []byte, action wire.Action) {
+	clients := s.state == lent && action == wire.Forward
 	if !wire.IsFatal(message) {
+		if clients && s.pool.role == route.Primary && bytes.Contains(message, readOnlyCode) {
+			s.noteReadOnly(message)
+		}
 		return
 	}
-	if s.state == lent && action == wire.Forward {
+	if clients {
 		s.loss = LossTold
+		if bytes.Contains(message, shutdownCode) {
+			s.pool.set.counters.Terminated.Add(1)
+		}
 	}
 	s.pool.noteFatal(s, message)
+}
+
+// What stands in an ErrorResponse, whose fields end with a zero.
+var (
+	readOnlyCode   = []byte("\x00C25006\x00")
+	shutdownCode   = []byte("\x00C57P0") // 57P01 by a stop, 57P02 by a crash
+	duringRecovery = []byte("during recovery\x00")
+)
+
+// noteReadOnly tells a transaction that the client made read-only from a node that
+// is not the primary: the latter must never come about (rule 29).
+func (s *Server) noteReadOnly(message []byte) {
+	if s.parameter("in_hot_standby") != "on" && !bytes.Contains(message, duringRecovery) {
+		return
+	}
+	s.pool.set.counters.WrongNode.Add(1)
+	s.stale = true
+	s.pool.log.Error("BUG: a write went to a node in recovery", zap.Uint32("pid", s.pid))
 }
 
 // ours handles a message that is not the client's, once all before it has been
 // passed on.
 func (s *Server) ours(typ byte, message []byte) {
-	if typ == 'E' && s.chore != noChore {
+	switch {
+	case s.chore == noChore:
+	case typ == 'E':
 		s.choreFailed(message)
+	case typ == 'D' && s.chore == proving:
+		s.writable = oneTrue(message)
 	}
 }
 

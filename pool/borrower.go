@@ -61,7 +61,7 @@ type Waiter struct {
 // Preparing reports that the borrower waits for nobody else: a server of its own
 // is being made fit for it, or logged in.
 func (w *Waiter) Preparing() bool {
-	return w.server != nil || !w.pool.trouble && w.pool.queue.size <= w.pool.dialing
+	return w.server != nil || !w.pool.trouble && w.pool.queue.size <= w.pool.dialing+w.pool.arriving
 }
 
 // Leave gives the place up: the borrower hears nothing more of it.

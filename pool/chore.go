@@ -25,6 +25,7 @@ const (
 	resolving        // whether a ReadyForQuery is still to come
 	unblocking       // a transaction block that statement mode does not allow
 	restoring        // the client's parameters after its own RESET or DISCARD
+	proving          // whether the node of a server that was warmed for it is the primary
 )
 
 // ask sends statements of our own, each as a Query, in one write. Their replies
@@ -247,6 +248,8 @@ func (s *Server) choreReady() {
 		s.restored()
 	case unblocking:
 		s.unblocked()
+	case proving:
+		s.proven()
 	default:
 		panic("BUG: an answer to no chore")
 	}

@@ -21,6 +21,7 @@ const (
 	Open        Gate = iota
 	GateRetired      // the node is no longer the place to go
 	GatePaused       // by PAUSE or KILL
+	GateHeld         // a switchover is announced
 	GateFailing      // the server does not let pgvip log in
 	GateLimit        // other pools have what a limit allows
 	GateFull         // all servers of the pool are in use
@@ -35,6 +36,8 @@ func (p *Pool) gate() Gate {
 		return GateRetired
 	case p.paused:
 		return GatePaused
+	case p.held:
+		return GateHeld
 	case p.trouble:
 		return GateFailing
 	case p.claims.asking:
@@ -50,6 +53,8 @@ func (p *Pool) reason() string {
 		return "The node is no longer in use."
 	case GatePaused:
 		return "The database is paused; RESUME on the console ends that."
+	case GateHeld:
+		return "A switchover to another primary is under way."
 	case GateFailing:
 		return "The server does not let pgvip log in."
 	case GateLimit:

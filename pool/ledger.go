@@ -48,7 +48,7 @@ func (l *ledger) open(key Key, yield, spare func()) *account {
 	defer l.mu.Unlock()
 	a := &account{yield: yield, spare: spare, refs: 1}
 	for kind, name := range [limitKinds]string{userLimit: key.User, databaseLimit: key.Database} {
-		a.limits[kind] = l.limit(limitKey{limitKind(kind), key.Node, name})
+		a.limits[kind] = l.limit(limitKey{limitKind(kind), key.Node.Addr, name})
 	}
 	return a
 }
@@ -135,6 +135,21 @@ func (a *account) hold() {
 			lim.members[a] = struct{}{}
 		}
 	}
+}
+
+// transfer makes a permit of one account that of another with the same limits.
+func (l *ledger) transfer(from, to *account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from.used--
+	if from.used == 0 {
+		for _, lim := range from.limits {
+			delete(lim.members, from)
+		}
+	}
+	to.refs++
+	to.hold()
+	l.unref(from)
 }
 
 // press asks for an idle server to be given up for the queue of lim.

@@ -3,8 +3,6 @@ package pool
 import (
 	"slices"
 	"sync/atomic"
-
-	"github.com/pgvip/pgvip/route"
 )
 
 // limitKind is what a limit is about.
@@ -18,10 +16,11 @@ const (
 	limitKinds
 )
 
-// limitKey names a limit. Like the size of a pool, each counts for one node.
+// limitKey names a limit. Each counts for one node, through all its lives: what
+// is still open from before a promotion takes places as well.
 type limitKey struct {
 	kind limitKind
-	node *route.Node
+	addr string // of the node
 	name string // of the user or database
 }
 

@@ -30,6 +30,10 @@ func (p *Pool) login(ctx context.Context, generation int) {
 
 func (p *Pool) loggedIn(conn *Conn, err error, generation int) {
 	p.dialing--
+	if p.heir != nil {
+		p.loginArrived(conn, err)
+		return
+	}
 	if err != nil {
 		p.loginFailed(err)
 		return
@@ -45,13 +49,30 @@ func (p *Pool) Offer(conn *Conn) {
 		p.adopt(conn, p.generation)
 		return
 	}
-	if !p.set.background(func(context.Context) { conn.Close() }) {
+	p.set.closeLater(conn)
+}
+
+// closeLater closes a connection away from the loop.
+func (t *Set) closeLater(conn *Conn) {
+	if !t.background(func(context.Context) { conn.Close() }) {
 		conn.Close()
 	}
 }
 
 // adopt makes a logged-in connection a server of this pool.
 func (p *Pool) adopt(conn *Conn, generation int) {
+	s, err := p.newServer(conn, generation)
+	if err != nil {
+		p.retryLater(retryPause)
+		return
+	}
+	p.trouble = false
+	p.servers[s] = struct{}{}
+	p.returned(s)
+}
+
+// newServer makes a server of a logged-in connection, which its loop owns then.
+func (p *Pool) newServer(conn *Conn, generation int) (*Server, error) {
 	s := &Server{
 		pool:     p,
 		id:       p.set.lastID.Add(1),
@@ -75,13 +96,10 @@ func (p *Pool) adopt(conn *Conn, generation int) {
 	if err := p.take(s, conn); err != nil {
 		p.log.Warn("server connection could not be taken over", zap.Error(err))
 		s.permit.giveBack()
-		p.retryLater(retryPause)
-		return
+		return nil, err
 	}
-	p.trouble = false
-	p.servers[s] = struct{}{}
 	p.set.counters.ServerLogins.Add(1)
-	p.returned(s)
+	return s, nil
 }
 
 // take makes the loop the owner of the connection's socket.

@@ -38,6 +38,14 @@ type permit struct {
 	yielded bool // it is given up for somebody
 }
 
+// transfer makes the permit that of another pool at the same node, database and
+// user, whose limits are the same.
+func (p permit) transfer(to *account) permit {
+	p.ledger.transfer(p.account, to)
+	p.account = to
+	return p
+}
+
 // giveBack is called once, when the socket is closed.
 func (p permit) giveBack() { p.ledger.give(p.account, p.yielded) }
 
@@ -82,13 +90,19 @@ func (p *Pool) openAccount() {
 // lacks reports that somebody waits for whom no login is under way yet, and
 // there is room in the pool.
 func (p *Pool) lacks() bool {
-	return !p.retired && !p.paused && !p.retry.Pending() && p.queue.size > p.dialing && p.room()
+	return !p.retired && !p.paused && !p.held && !p.retry.Pending() && p.queue.size > p.dialing+p.arriving && p.room()
 }
 
-// cold reports that the pool has fewer servers than min_pool_size wants.
+// cold reports that the pool has fewer servers than min_pool_size wants, or a
+// switchover that was announced.
 func (p *Pool) cold() bool {
-	return !p.retired && !p.paused && !p.retry.Pending() && p.params == nil && p.clients.Load() > 0 &&
-		len(p.servers)+p.dialing < p.rules.MinPoolSize && p.room()
+	if p.retired || p.paused || p.held || p.retry.Pending() || p.params != nil || !p.room() {
+		return false
+	}
+	if p.pending {
+		return len(p.servers)+p.dialing < p.wanted
+	}
+	return p.clients.Load() > 0 && len(p.servers)+p.dialing+p.arriving < p.rules.MinPoolSize
 }
 
 // fill starts as many logins as there are waiters without one, within all

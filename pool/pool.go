@@ -53,6 +53,7 @@ type Pool struct {
 	queue      queue
 	spare      *Waiter // recycled waiters, linked by next
 	dialing    int
+	arriving   int         // servers of a pending pool that are about to be this one's
 	trouble    bool        // the last login failed
 	retry      *loop.Timer // running while logins are being held back
 	sweeper    *loop.Timer // for the idle server that expires next
@@ -61,9 +62,14 @@ type Pool struct {
 	reserve    *loop.Timer // for the oldest waiter's right to the reserve
 	yieldAt    *loop.Timer // when an idle server may be given up
 	disuse     *loop.Timer // ends the pool
+	holdEnd    *loop.Timer // ends held
 	leaving    int         // servers that were told goodbye and are not closed yet
 	retired    bool        // the node is no longer a place to go
 	paused     bool        // an operator's wish
+	held       bool        // a switchover is announced
+	pending    bool        // see warm.go
+	wanted     int         // servers, of a pending pool
+	heir       *Pool       // of a pending pool that has come to its end
 	tally      tally
 	// generation counts the reconnects: a login begun before one is out of date.
 	generation int
@@ -125,7 +131,7 @@ func (s *Server) Release() {
 
 func (p *Pool) takeIdle() *Server {
 	n := len(p.idle)
-	if n == 0 {
+	if n == 0 || p.held {
 		return nil
 	}
 	which := n - 1
@@ -169,7 +175,7 @@ func (p *Pool) returned(s *Server) {
 		return
 	}
 	p.idle = append(p.idle, s)
-	if p.queue.size > 0 {
+	if p.queue.size > 0 && !p.held {
 		p.serve()
 		return
 	}
@@ -235,7 +241,7 @@ func (p *Pool) Retire(fence bool) {
 	}
 	p.retired = true
 	p.gone.Store(true)
-	for _, t := range []*loop.Timer{p.retry, p.sweeper, p.waitTime, p.reserve, p.yieldAt, p.disuse} {
+	for _, t := range []*loop.Timer{p.retry, p.sweeper, p.waitTime, p.reserve, p.yieldAt, p.disuse, p.holdEnd} {
 		t.Stop()
 	}
 	for s := range p.servers {
@@ -245,6 +251,8 @@ func (p *Pool) Retire(fence bool) {
 		case fence:
 			if s.Outstanding() {
 				p.set.sendCancel(s, nil)
+				p.set.counters.FencedBusy.Add(1)
+				p.log.Warn("server of a fenced primary closed in the midst of something: it may still commit", zap.Uint32("pid", s.pid))
 			}
 			s.loss = LossFenced
 			s.lost("fenced")

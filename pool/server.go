@@ -35,7 +35,7 @@ const (
 // pool, and while lent to one Borrower.
 type Server struct {
 	// Immutable after login.
-	pool    *Pool
+	pool    *Pool // changes once for a server that was warmed, before it is lent
 	pid     uint32
 	key     []byte
 	secure  bool // it has TLS
@@ -77,6 +77,8 @@ type Server struct {
 	discarded  time.Time // when its client went in the middle of something
 	lastUse    time.Time // when it was last given back
 	stale      bool      // to be closed as soon as it is free
+	unproven   bool      // it was warmed for a new primary, and has not answered since
+	writable   bool      // and then it did
 	meter      meter
 	known      *statement.Server // prepared statements, once a client has used any
 	retrying   bool              // a ReadyForQuery to come is that of a batch sent again
@@ -367,6 +369,7 @@ func (s *Server) leave(why string) {
 	if s.pool.log.Core().Enabled(zap.DebugLevel) {
 		s.pool.log.Debug("server closed", zap.String("cause", why), zap.Uint32("pid", s.pid))
 	}
+	s.arrived()
 	s.pool.removed(s)
 	if s.known != nil {
 		s.known.Close()

@@ -34,6 +34,10 @@ type Counters struct {
 	WaitTimeouts  atomic.Uint64
 	Cancels       atomic.Uint64
 	Desyncs       atomic.Uint64
+	ServersWarmed atomic.Uint64 // logged in before their node was the primary, and used after it
+	Terminated    atomic.Uint64 // sessions that PostgreSQL ended, with 57P01 or 57P02
+	FencedBusy    atomic.Uint64 // servers of a fenced primary that were closed while they had something to do
+	WrongNode     atomic.Uint64 // errors 25006 of a server of the primary that was in recovery: always a bug
 }
 
 // Options are what a Set needs of the rest of the program.
@@ -76,6 +80,7 @@ type Set struct {
 	mu          sync.Mutex
 	pools       map[Key]*Pool
 	private     map[*Pool]struct{} // pools of one client each
+	pending     map[warmKey]*Pool  // pools that nobody can ask for yet
 	perLoop     map[*loop.Loop]int
 	statements  map[*loop.Loop]*statement.Store // each belongs to its loop
 	credentials map[string]auth.Credential      // by user
@@ -105,6 +110,7 @@ func NewSet(o Options) *Set {
 		ledger:      newLedger(),
 		pools:       make(map[Key]*Pool),
 		private:     make(map[*Pool]struct{}),
+		pending:     make(map[warmKey]*Pool),
 		perLoop:     make(map[*loop.Loop]int),
 		statements:  make(map[*loop.Loop]*statement.Store),
 		credentials: make(map[string]auth.Credential),
@@ -187,17 +193,23 @@ func (t *Set) credential(user string) auth.Credential {
 func (t *Set) Pool(key Key, role route.Role) *Pool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.pools[key]; p != nil {
-		return p
-	}
-	if t.left(key.Node) {
-		return t.newPool(key, role, t.loops[0])
-	}
 	home := t.loops[0]
 	for _, l := range t.loops[1:] {
 		if t.perLoop[l] < t.perLoop[home] {
 			home = l
 		}
+	}
+	return t.poolOn(key, role, home)
+}
+
+// poolOn returns the pool for key, on the given loop if it is new. The caller
+// holds mu.
+func (t *Set) poolOn(key Key, role route.Role, home *loop.Loop) *Pool {
+	if p := t.pools[key]; p != nil {
+		return p
+	}
+	if t.left(key.Node) {
+		return t.newPool(key, role, home)
 	}
 	t.perLoop[home]++
 	p := t.newPool(key, role, home)
@@ -257,6 +269,7 @@ func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loo
 		p.gone.Store(true)
 	} else {
 		p.openAccount()
+		t.holdFrom(p)
 	}
 	return p
 }
@@ -285,6 +298,7 @@ func (t *Set) forget(p *Pool) {
 func (t *Set) Follow(table *route.Table) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	before := t.hold(route.Primary)
 	t.table = table
 	for key, p := range t.pools {
 		if !p.follow(table) {
@@ -296,6 +310,22 @@ func (t *Set) Follow(table *route.Table) {
 		if !p.follow(table) {
 			delete(t.private, p)
 		}
+	}
+	if table.Hold != before {
+		t.followHold(table.Hold)
+	}
+	t.followPending(table)
+}
+
+// followHold makes an announcement known, or its end. The caller holds mu.
+func (t *Set) followHold(h *route.Hold) {
+	for p := range t.every {
+		if p.role == route.Primary && !p.replication {
+			p.loop.Post(func() { p.followHold(h) })
+		}
+	}
+	if h != nil {
+		t.warmUp(h)
 	}
 }
 

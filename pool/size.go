@@ -37,7 +37,7 @@ func (p *Pool) over() bool {
 
 // warm reports that min_pool_size needs the servers that there are.
 func (p *Pool) warm() bool {
-	return p.clients.Load() > 0 && len(p.servers) <= p.rules.MinPoolSize
+	return p.pending || p.clients.Load() > 0 && len(p.servers) <= p.rules.MinPoolSize
 }
 
 // armReserve comes back when the oldest waiter may use the reserve.
@@ -80,7 +80,7 @@ func (p *Pool) unused() bool {
 
 // armDisuse ends the pool once it has been unused for long enough.
 func (p *Pool) armDisuse() {
-	if p.retired || p.params != nil || p.disuse.Pending() || !p.unused() {
+	if p.retired || p.pending || p.params != nil || p.disuse.Pending() || !p.unused() {
 		return
 	}
 	p.disuse = p.loop.After(disuseLimit, p.endDisused)
