@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -86,4 +87,42 @@ func request(ctx context.Context, method, url string, body io.Reader) (int, []by
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, answer, err
+}
+
+// SnapshotEtcd writes a backup of etcd and returns its file.
+func (c *Cluster) SnapshotEtcd(ctx context.Context) (string, error) {
+	path := filepath.Join(c.slot.dir, "etcd-snapshot.db")
+	err := c.etcdctl(ctx, "--endpoints", c.EtcdEndpoints()[0], "snapshot", "save", path)
+	return path, err
+}
+
+// RestoreEtcd kills all members, gives them the data of a backup, as a new
+// cluster, and starts them.
+func (c *Cluster) RestoreEtcd(ctx context.Context, snapshot string) error {
+	for i, member := range c.Etcd {
+		if err := member.Kill(); err != nil {
+			return err
+		}
+		dir := filepath.Join(c.slot.dir, member.Name+"-data")
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("lab: %w", err)
+		}
+		err := c.etcdctl(ctx, "snapshot", "restore", snapshot, "--name", member.Name, "--data-dir", dir,
+			"--initial-cluster", c.etcdPeers(), "--initial-cluster-token", "restored",
+			"--initial-advertise-peer-urls", "http://"+net.JoinHostPort(c.slot.host(i+1), etcdPeerPort))
+		if err != nil {
+			return err
+		}
+	}
+	return startAll(ctx, c.Etcd)
+}
+
+// etcdctl runs Debian's client.
+func (c *Cluster) etcdctl(ctx context.Context, args ...string) error {
+	cmd := c.slot.commandContext(ctx, "etcdctl", args...)
+	cmd.Env = append(cmd.Env, "ETCDCTL_API=3")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("lab: etcdctl %s: %w: %s", args[len(args)-1], err, out)
+	}
+	return nil
 }

@@ -37,6 +37,12 @@ type Options struct {
 	// TLS makes the servers offer TLS, with a certificate for their addresses
 	// from the authority in CAFile.
 	TLS bool
+	// EtcdLinks makes each Patroni reach etcd through relays of its own, so that
+	// Node.CutEtcd can cut off one alone.
+	EtcdLinks bool
+	// PromotionHook gives PostgreSQL a pre_promote script, by which HoldPromotion
+	// keeps a new leader from its promotion.
+	PromotionHook bool
 
 	// Log, when it is not nil, gets a line for each step of the start.
 	Log io.Writer
@@ -80,6 +86,9 @@ type Cluster struct {
 	opt        Options
 	slot       *slot
 	parameters map[string]string // of postgresql.conf
+
+	mu    sync.Mutex
+	links []*Link // guarded by mu; closed by Stop
 }
 
 // Node is one Patroni with its PostgreSQL.
@@ -92,6 +101,15 @@ type Node struct {
 	Patroni *Process
 	// RESTAddr is where Patroni's REST API listens: "127.64.0.1:8008".
 	RESTAddr string
+
+	// Immutable after Start.
+	cluster *Cluster
+	conf    string  // Patroni's configuration file
+	links   []*Link // its ways to etcd, with Options.EtcdLinks
+
+	// Guarded by mu.
+	mu   sync.Mutex
+	tags map[string]any
 }
 
 // Start starts a cluster and waits until n1 leads it and all others stream from
@@ -177,6 +195,7 @@ func (c *Cluster) Stop() error {
 	for _, p := range append(agents(c.Nodes), c.Etcd...) {
 		p.reaped()
 	}
+	c.closeLinks()
 	return err
 }
 

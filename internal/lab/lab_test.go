@@ -1,6 +1,9 @@
 package lab
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,7 +15,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	c := StartT(t, Options{
-		Nodes: 3, EtcdMembers: 3, Log: t.Output(),
+		Nodes: 3, EtcdMembers: 3, EtcdLinks: true, PromotionHook: true, Log: t.Output(),
 		DCS:  map[string]any{"failsafe_mode": true},
 		Tags: map[string]map[string]any{"n3": {"noloadbalance": true}},
 	})
@@ -28,7 +31,9 @@ func TestCluster(t *testing.T) {
 	}{
 		{"the first node leads", firstLeads},
 		{"the options are Patroni's", optionsReach},
+		{"tags are set", tagsAreSet},
 		{"switchover", switchover},
+		{"a promotion is held up", heldPromotion},
 		{"killed PostgreSQL comes back", killedPostgres},
 		{"frozen node thaws", frozenNode},
 		{"killed node rejoins", killedNode},
@@ -83,6 +88,42 @@ func switchover(t *testing.T, c *Cluster) {
 	}
 }
 
+func tagsAreSet(t *testing.T, c *Cluster) {
+	node := c.Node("n3")
+	if err := node.SetTags(t.Context(), map[string]any{"nosync": true}); err != nil {
+		t.Fatal(err)
+	}
+	err := poll(t.Context(), statePace, func(ctx context.Context) error {
+		_, state, err := node.rest(ctx, http.MethodGet, "/patroni", "")
+		tags, _ := state["tags"].(map[string]any)
+		if err == nil && (tags["nosync"] != true || tags["noloadbalance"] == true) {
+			err = fmt.Errorf("tags are %v", state["tags"])
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// heldPromotion: the new leader stays in recovery until it is let go.
+func heldPromotion(t *testing.T, c *Cluster) {
+	if err := c.HoldPromotion(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Switchover(t.Context(), "n1") }()
+	if err := c.Node("n1").waitRole(t.Context(), "primary"); err != nil { // Patroni's word for the key
+		t.Error(err)
+	}
+	if recovery, err := c.Node("n1").Postgres.SQL(t.Context(), "postgres", "SELECT pg_is_in_recovery()"); err != nil || recovery != "t" {
+		t.Errorf("in recovery: %q, %v, want t", recovery, err)
+	}
+	if err := errors.Join(c.ReleasePromotion(), <-done, c.WaitReady(t.Context())); err != nil {
+		t.Error(err)
+	}
+}
+
 func killedPostgres(t *testing.T, c *Cluster) {
 	pg := c.Node("n3").Postgres
 	before := tree(pg.PID())
@@ -123,7 +164,7 @@ func frozenNode(t *testing.T, c *Cluster) {
 
 func killedNode(t *testing.T, c *Cluster) {
 	node := c.Node("n1")
-	if err := node.Kill(); err != nil {
+	if err := node.Crash(); err != nil {
 		t.Fatal(err)
 	}
 	if node.Patroni.Running() || node.Postgres.Running() {

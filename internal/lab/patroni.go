@@ -22,25 +22,38 @@ func (c *Cluster) node(n int) (*Node, error) {
 		Name:     name,
 		Postgres: c.slot.postgres("postgres"+name[1:], n),
 		RESTAddr: net.JoinHostPort(c.slot.host(n), restPort),
+		cluster:  c,
+		conf:     filepath.Join(c.slot.dir, "patroni"+name[1:]+".yml"),
+		tags:     c.opt.Tags[name],
 	}
-	conf := filepath.Join(c.slot.dir, "patroni"+name[1:]+".yml")
+	if c.opt.EtcdLinks {
+		if err := c.linkEtcd(node, n); err != nil {
+			return nil, err
+		}
+	}
 	log := filepath.Join(c.slot.dir, "patroni"+name[1:]+".log")
 	node.Patroni = &Process{
 		Name:    "patroni" + name[1:],
 		logPath: log,
-		command: func() *exec.Cmd { return c.slot.command("patroni", conf) },
+		command: func() *exec.Cmd { return c.slot.command("patroni", node.conf) },
 		ready:   node.answers,
 	}
 	node.Postgres.logPath = log // it inherits Patroni's standard error
-	text, err := json.MarshalIndent(c.patroniConfig(node), "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("lab: configuration of %s: %w", name, err)
-	}
 	return node, errors.Join(
 		c.slot.account.mkdir(node.Postgres.SocketDir),
-		c.slot.account.write(conf, string(text)), // YAML, as all JSON is
+		node.configure(),
 		c.slot.account.write(filepath.Join(c.slot.dir, "roles.sql"), rolesSQL),
+		c.slot.account.write(c.promotionScript(), promotionHook),
 	)
+}
+
+// configure writes Patroni's configuration.
+func (n *Node) configure() error {
+	text, err := json.MarshalIndent(n.cluster.patroniConfig(n), "", "  ")
+	if err != nil {
+		return fmt.Errorf("lab: configuration of %s: %w", n.Name, err)
+	}
+	return n.cluster.slot.account.write(n.conf, string(text)) // YAML, as all JSON is
 }
 
 // object is a mapping of Patroni's configuration.
@@ -52,7 +65,7 @@ func (c *Cluster) patroniConfig(node *Node) object {
 	return object{
 		"scope": c.Scope, "namespace": c.Namespace, "name": node.Name,
 		"restapi": object{"listen": node.RESTAddr, "connect_address": node.RESTAddr},
-		"etcd3":   object{"hosts": c.EtcdEndpoints()},
+		"etcd3":   c.patroniEtcd(node),
 		"bootstrap": object{
 			"dcs": c.dynamicConfig(),
 			// As in template.go; Patroni says the rest.
@@ -73,10 +86,25 @@ func (c *Cluster) patroniConfig(node *Node) object {
 			"basebackup": []any{"no-sync", object{"checkpoint": "fast"}},
 			"pg_hba":     hbaLines(c.opt.HBA),
 			"parameters": object{"unix_socket_directories": node.Postgres.SocketDir},
+			// Patroni takes no script for none.
+			"pre_promote": c.prePromote(),
 		},
 		"watchdog": object{"mode": "off"},
-		"tags":     c.opt.Tags[node.Name],
+		"tags":     node.currentTags(),
 	}
+}
+
+// patroniEtcd says where a node's Patroni finds etcd.
+func (c *Cluster) patroniEtcd(node *Node) object {
+	if len(node.links) == 0 {
+		return object{"hosts": c.EtcdEndpoints()}
+	}
+	var hosts []string
+	for _, l := range node.links {
+		hosts = append(hosts, l.Addr)
+	}
+	// Or else it asks the members for their addresses and goes there.
+	return object{"hosts": hosts, "use_proxies": true}
 }
 
 // dynamicConfig is what Patroni keeps in etcd's key config.
