@@ -59,6 +59,12 @@ demo: deps build ## show the main job on a real cluster (once, when not on a ter
 bench: deps build ## pgvip beside its rivals: QUICK=1, PGBOUNCER=/path/to/pgbouncer
 	$(GO) run ./bench/cmd/pgvip-bench $(if $(QUICK),-quick) $(if $(PGBOUNCER),-pgbouncer $(PGBOUNCER)) $(ARGS)
 
+.PHONY: failover
+failover: deps build ## break a real cluster behind pgvip: SCENARIO=18,20 MODE=transaction REPEAT=3 RIVAL=1
+	$(GO) build -o bin/pgvip-failover ./bench/cmd/pgvip-failover
+	bin/pgvip-failover -pgvip bin/pgvip $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(MODE),-mode $(MODE)) \
+		$(if $(REPEAT),-repeat $(REPEAT)) $(if $(RIVAL),-rival haproxy) $(ARGS)
+
 ##@ Check
 
 .PHONY: test

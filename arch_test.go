@@ -56,6 +56,9 @@ var diagram = map[string][]string{
 	"bench/rival":           {"internal/lab", "bench/..."},
 	"bench/cmd/pgvip-bench": {"bench", "bench/..."},
 
+	"bench/failover":           {"internal/lab", "wire", "bench/proc", "bench/load"},
+	"bench/cmd/pgvip-failover": {"bench/failover"},
+
 	"migrate": {"config"},
 
 	"cmd/pgvip": {"..."},
@@ -67,7 +70,7 @@ var testAlso = []string{"internal/..."}
 // homes are the modules that only some packages may import, tests apart: whoever
 // changes one of them knows where to look, and the hot path stays free of them.
 var homes = map[string][]string{
-	"go.etcd.io/etcd":                {"dcs", "internal/lab", "bench/rival"},
+	"go.etcd.io/etcd":                {"dcs", "internal/lab", "bench/rival", "bench/failover"},
 	"github.com/goccy/go-yaml":       {"config"},
 	"github.com/spf13/cobra":         {"cmd/pgvip"},
 	"github.com/jackc/pgx":           {"cmd/pgvip", "internal/...", "bench/..."},
