@@ -12,6 +12,7 @@ import (
 type Hold struct {
 	Since, Until time.Time
 	Warm         []*Node // those that may be the next primary; Patroni may still choose
+	Confirmed    bool    // the leader is on its way down
 }
 
 // announce carries a switchover over from the last table, or begins one: once for
@@ -32,7 +33,7 @@ func (b *builder) announce() {
 		return
 	}
 	if m.request == *request && m.holds == topo.Leader {
-		b.next.Hold = b.prev.Hold
+		b.next.Hold = b.confirm(b.prev.Hold)
 		return
 	}
 	m.request, m.holds = *request, topo.Leader
@@ -51,6 +52,21 @@ func (b *builder) announce() {
 		to = "whom Patroni chooses"
 	}
 	b.event(SwitchoverAnnounced, topo.Leader, "failover key: to "+to)
+}
+
+// confirm lets a hold count anew, once, when Patroni shows that it has begun to stop
+// the leader: its member key says "running" without a position then. On a busy
+// database the checkpoint before the stop takes longer than the announcement allows
+// for; one that takes longer than this as well is not waited for.
+func (b *builder) confirm(h *Hold) *Hold {
+	leader := b.in.Topology.Member(b.in.Topology.Leader)
+	if h == nil || h.Confirmed || leader == nil || !leader.Running() || leader.Timeline != 0 || leader.Location != 0 {
+		return h
+	}
+	next := *h
+	next.Confirmed = true
+	next.Until = b.in.Now.Add(b.in.Policy.SwitchoverHold)
+	return &next
 }
 
 // successors names the members that the failover request may make the leader.

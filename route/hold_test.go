@@ -25,6 +25,7 @@ func (w *world) warm() []string {
 // that of the request (rule 27).
 func TestAnnouncedSwitchover(t *testing.T) {
 	w := newWorld(t)
+	w.member("pg1").Timeline = 1
 	w.topo.Failover = &FailoverRequest{Leader: "pg1", Candidate: "pg2"}
 	w.holding()
 	h := w.table.Hold
@@ -99,5 +100,27 @@ func TestScheduledSwitchover(t *testing.T) {
 	w.holding()
 	if w.table.Hold == nil || !w.table.Wake.IsZero() {
 		t.Errorf("due: %+v, wake %v", w.table.Hold, w.table.Wake)
+	}
+}
+
+// TestHoldIsConfirmed once, when the leader's member key has lost its position.
+func TestHoldIsConfirmed(t *testing.T) {
+	w := newWorld(t)
+	w.member("pg1").Timeline, w.member("pg1").Location = 1, 17
+	w.topo.Failover = &FailoverRequest{Leader: "pg1", Candidate: "pg2"}
+	w.holding()
+	first := w.table.Hold
+	w.now = w.now.Add(300 * time.Millisecond)
+	w.topo.Members = slices.Clone(w.topo.Members)
+	w.member("pg1").Timeline, w.member("pg1").Location = 0, 0
+	w.holding()
+	second := w.table.Hold
+	if second == first || !second.Since.Equal(first.Since) || !second.Until.Equal(w.now.Add(500*time.Millisecond)) || len(w.events) > 0 {
+		t.Errorf("hold %+v after %+v, events %v", second, first, w.events)
+	}
+	w.now = w.now.Add(300 * time.Millisecond)
+	w.holding()
+	if w.table.Hold != second {
+		t.Errorf("confirmed again: %+v", w.table.Hold)
 	}
 }
