@@ -27,6 +27,7 @@ type Config struct {
 	Etcd   Etcd
 	Listen Listen
 	Probe  Probe
+	Reads  Reads
 	Log    Log
 
 	Auth
@@ -127,6 +128,9 @@ type Config struct {
 	// StatsPeriod is how often the averages of SHOW and the log are made.
 	StatsPeriod time.Duration
 
+	// Servers by their names in Patroni. "*" is always there and stands for every
+	// server that is not named; use Server to look up.
+	Servers map[string]Server
 	// Databases by the name that clients ask for. "*" is always there and
 	// stands for every database that is not named; use Database to look up.
 	Databases map[string]Database
@@ -186,6 +190,8 @@ type Probe struct {
 	User     string
 	Password Secret
 	DBName   string
+
+	Check string // of replicas: sql, rest or tcp; the primary is always asked by SQL
 
 	Inter     time.Duration // between probes of a settled, healthy node
 	FastInter time.Duration // between probes while the state is changing or unknown
@@ -281,6 +287,7 @@ const AnyDatabase = "*"
 func Default() *Config {
 	c := new(Config)
 	fillDefaults(topKeys(), c)
+	c.Servers = map[string]Server{AnyServer: {}}
 	c.Databases = map[string]Database{AnyDatabase: {}}
 	c.Users = map[string]User{}
 	return c

@@ -13,6 +13,10 @@ func TestFaults(t *testing.T) {
 		name, text, want string
 	}{
 		{"unknown key", "wibble: 1", "7:1: wibble: is not a known key"},
+		{"tags in a row", "replica_tags: [zone]", "7:15: replica_tags: must be a section of keys, is a list"},
+		{"tag of tags", "replica_tags:\n  zone: [z1]", "8:3: replica_tags.zone: must be a single value, is a list"},
+		{"weight too large", "servers:\n  pg2: {weight: 257}", "8:17: servers.pg2.weight: must be at most 256, is 257"},
+		{"no such check", "no_replicas: wait", `7:14: no_replicas: must be primary or reject, is "wait"`},
 		{"mistyped key", "querry_wait_timeout: 1s", "7:1: querry_wait_timeout: is not a known key, did you mean query_wait_timeout?"},
 		{"swapped letters", "lsiten: {primary: a:1}", "7:1: lsiten: is not a known key, did you mean listen?"},
 		{"mistyped in a section", "log:\n  levle: info", "8:3: log.levle: is not a known key, did you mean log.level?"},

@@ -27,7 +27,7 @@ const defaultAuthQuery = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN N
 
 // topKeys is the file: every key at the top and, through it, every section.
 func topKeys() []setting[Config] {
-	return slices.Concat(clusterKeys(), clientKeys(), authKeys(), tlsSideKeys(), poolKeys(), socketKeys(),
+	return slices.Concat(clusterKeys(), readKeys(), clientKeys(), authKeys(), tlsSideKeys(), poolKeys(), socketKeys(),
 		overrideKeys())
 }
 
@@ -54,6 +54,7 @@ func probeKeys() []setting[Probe] {
 		must(key("user", "", filledText, func(p *Probe) *string { return &p.User })),
 	}, secret("password", func(p *Probe) *Secret { return &p.Password }), []setting[Probe]{
 		key("dbname", "postgres", filledText, func(p *Probe) *string { return &p.DBName }),
+		key("check", "sql", oneOf("sql", "rest", "tcp"), func(p *Probe) *string { return &p.Check }),
 		key("inter", "1s", span(tick), func(p *Probe) *time.Duration { return &p.Inter }),
 		key("fastinter", "20ms", span(tick), func(p *Probe) *time.Duration { return &p.FastInter }),
 		key("downinter", "1s", span(tick), func(p *Probe) *time.Duration { return &p.DownInter }),
@@ -202,6 +203,7 @@ func logKeys() []setting[Log] {
 // overrideKeys come last: what they leave out is taken from the keys above.
 func overrideKeys() []setting[Config] {
 	return []setting[Config]{
+		named("servers", serverKeys(), func(c *Config, name string, s Server) { c.Servers[name] = s }),
 		named("databases", databaseKeys(), func(c *Config, name string, d Database) { c.Databases[name] = d }),
 		named("users", userKeys(), func(c *Config, name string, u User) { c.Users[name] = u }),
 	}

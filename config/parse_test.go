@@ -57,6 +57,7 @@ probe:
   user: prober
   password_env: PGVIP_PROBE_PASSWORD
   dbname: app
+  check: rest
   inter: 3s
   fastinter: 1s500ms
   downinter: 4s
@@ -70,6 +71,15 @@ listen:
   unix_socket_mode: 0660
   unix_socket_group: postgres
   proxy_protocol_networks: [10.0.0.0/8, "::1"]
+replica_max_lag: 0
+replica_max_lag_bytes: 17MB
+no_replicas: reject
+balance: leastconn
+read_balance: transaction
+slowstart: 17s
+replica_tags: {zone: z1}
+replica_tags_mode: prefer
+servers: {pg2: {weight: 0, maxconn: 17, maxqueue: 18, tags: {zone: z2}}}
 auth_type: md5
 auth_file: users/list.txt
 auth_hba_file: hba.conf

@@ -250,6 +250,7 @@ func (t *Set) newPool(key Key, role route.Role, home *loop.Loop) *Pool {
 }
 
 func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loop) *Pool {
+	role = roleOn(key.Node, role)
 	p := &Pool{
 		set:     t,
 		ledger:  ledger,
@@ -272,6 +273,15 @@ func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loo
 		t.holdFrom(p)
 	}
 	return p
+}
+
+// roleOn is what a pool of a node is for. Reads that go to the primary for lack of
+// replicas share its pools and its fences.
+func roleOn(n *route.Node, role route.Role) route.Role {
+	if n.Leads {
+		return route.Primary
+	}
+	return role
 }
 
 // drop forgets a private pool whose client is gone.

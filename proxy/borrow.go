@@ -44,8 +44,8 @@ func (s *session) choose(t *route.Table) *route.Node {
 	if s.role == route.Primary {
 		return t.Primary
 	}
-	if !t.Has(route.Replica, s.node) {
-		s.node = s.proxy.node(t, s.role)
+	if !t.Has(route.Replica, s.node) || s.shares && s.proxy.settings.Load().ReadBalanceTransaction {
+		s.reads(s.proxy.node(t, s.role))
 	}
 	return s.node
 }

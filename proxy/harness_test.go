@@ -166,6 +166,9 @@ func (s *site) check() {
 	if n := s.proxy.counters.LoginsParked.Load(); n != 0 {
 		s.t.Errorf("waiting logins after the end: %d, want 0", n)
 	}
+	if n := len(s.proxy.readers.n); n != 0 {
+		s.t.Errorf("nodes with readers after the end: %d, want 0", n)
+	}
 	if n := len(s.proxy.unknown.tokens); n != 0 {
 		s.t.Errorf("login slots in use after the end: %d, want 0", n)
 	}

@@ -140,7 +140,7 @@ func (a *attempt) negotiate() error {
 // pool that the client will use.
 func (a *attempt) begin(set *welcomeSet, s *session) error {
 	p := a.proxy
-	s.node = p.node(p.table.Load(), a.role)
+	s.reads(p.node(p.table.Load(), a.role))
 	home := p.leastLoaded()
 	if s.node != nil {
 		joins := p.pools.Pool(pool.Key{Node: s.node, Database: s.who.database, User: s.who.user}, a.role)
@@ -165,14 +165,12 @@ func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then fun
 	b := wire.AppendBackendKeyData(welcome, s.id, s.secret)
 	b = wire.AppendReadyForQuery(b, 'I')
 	if _, err := a.conn.Write(b); err != nil {
-		p.sessions.remove(s)
-		s.part()
+		s.withdraw()
 		return errQuiet
 	}
 	fd, err := dup(a.socket)
 	if err != nil {
-		p.sessions.remove(s)
-		s.part()
+		s.withdraw()
 		p.log.Error("client's socket could not be taken over", zap.Error(err))
 		return errQuiet
 	}
@@ -191,8 +189,7 @@ func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then fun
 		}
 	}); err != nil {
 		unix.Close(fd)
-		p.sessions.remove(s)
-		s.part()
+		s.withdraw()
 		return errQuiet
 	}
 	return nil

@@ -38,6 +38,9 @@ func (p *Proxy) parkedNow() int64 { return p.counters.Parked.Load() + p.counters
 
 // mayWait says whether one client more may wait for a node.
 func (p *Proxy) mayWait(role route.Role) *wire.Error {
+	if err := rejected(p.table.Load(), role); err != nil {
+		return err
+	}
 	limit := int64(p.settings.Load().FailoverWaitMaxClients)
 	if limit <= 0 || p.parkedNow() < limit {
 		return nil
@@ -132,7 +135,14 @@ func (sh *shard) unpark() {
 		if p.s.phase != parked {
 			continue
 		}
-		if p.s.choose(table) == nil {
+		node := p.s.choose(table)
+		if err := rejected(table, p.s.role); node == nil && err != nil {
+			sh.proxy.counters.Parked.Add(-1)
+			p.s.unweigh()
+			p.s.end(causeRefused, err)
+			continue
+		}
+		if node == nil {
 			sh.parked = append(sh.parked, p) // with its old place and time
 			sh.roles[p.s.role]++
 			continue

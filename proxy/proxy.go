@@ -80,7 +80,8 @@ type Proxy struct {
 	auth     atomic.Pointer[auth.Server]
 	table    atomic.Pointer[route.Table]
 	turn     atomic.Uint64 // of the round robin over the replicas
-	clients  atomic.Int64  // logged in or logging in
+	readers  readers
+	clients  atomic.Int64 // logged in or logging in
 	draining atomic.Bool
 	closing  atomic.Bool // nobody may come any more
 
@@ -197,12 +198,14 @@ func (p *Proxy) node(t *route.Table, role route.Role) *route.Node {
 	if role == route.Primary {
 		return t.Primary
 	}
-	return t.Replica(p.turn.Add(1) - 1)
+	return t.Reader(p.turn.Add(1)-1, p.readers.on)
 }
 
 // nowhere says why a client of role gets no server.
 func nowhere(t *route.Table, role route.Role) string {
 	switch {
+	case role == route.Replica && t.Reads == route.ReadsOnPrimary:
+		return "no replica is available, and the primary does not let pgvip log in"
 	case role == route.Replica && len(t.Replicas) == 0:
 		return "no replica is available"
 	case role == route.Replica:

@@ -49,6 +49,7 @@ type session struct {
 	conn    loop.Conn
 	profile pool.Profile // what it expects of its servers
 	node    *route.Node  // for reads: where this client goes as long as it can
+	counted *route.Node  // where it counts as a reader
 	server  *pool.Server
 	waiter  *pool.Waiter
 	private *pool.Pool // of a client that needs a server of its own
@@ -434,4 +435,12 @@ func (s *session) forget() {
 		s.shard.remove(s)
 	}
 	s.part()
+	s.reads(nil)
+}
+
+// withdraw takes back what a login has entered for a session that came to nothing.
+func (s *session) withdraw() {
+	s.proxy.sessions.remove(s)
+	s.part()
+	s.reads(nil)
 }

@@ -29,6 +29,7 @@ type Settings struct {
 	FailoverWaitTimeout    time.Duration // for a node to go to
 	FailoverWaitMaxClients int           // who wait for one; 0 is no limit
 	FailoverWaitMaxBytes   int64         // that they have sent meanwhile; 0 is no limit
+	ReadBalanceTransaction bool          // a reader gets a node for each transaction, where servers are shared
 	QueryWaitNotify        time.Duration // after which a client that waits for a server is told so
 	ApplicationNameAddHost bool
 

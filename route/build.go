@@ -195,7 +195,7 @@ func (b *builder) life(name, addr string) *Node {
 		return old
 	}
 	b.next.memo.generation++
-	return &Node{Name: name, Addr: addr, Generation: b.next.memo.generation}
+	return &Node{Name: name, Addr: addr, Generation: b.next.memo.generation, Leads: name == b.lead}
 }
 
 // leads reports whether n is the leader's node, proven or not.

@@ -42,6 +42,9 @@ type Node struct {
 	Name       string // Patroni's member name
 	Addr       string // host:port to dial, from conn_url or the override map
 	Generation uint64 // unique in this process, rising
+	// Leads says that this is the life of a leader, proven or not. Reads that go to
+	// the primary for lack of replicas are the primary's for the pools too.
+	Leads bool
 }
 
 // String gives name and address for logs.

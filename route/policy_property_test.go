@@ -49,8 +49,8 @@ func (c *chaos) checkReads(t *rapid.T) {
 			t.Fatalf("replica %v stands %+v", n, s)
 		case shares[n] == 0:
 			t.Fatalf("replica %v has no turn", n)
-		case s.Throttle < 1 || s.Throttle > 100 || s.Throttle < 100 && tab.Until.IsZero():
-			t.Fatalf("replica %v stands %+v, until %v", n, s, tab.Until)
+		case s.Throttle < 1 || s.Throttle > 100 || s.Throttle < 100 && tab.Wake.IsZero():
+			t.Fatalf("replica %v stands %+v, wake %v", n, s, tab.Wake)
 		}
 	}
 	for n := range uint64(5) {

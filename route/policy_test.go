@@ -214,8 +214,8 @@ func TestSlowStart(t *testing.T) {
 			w.build()
 			s := w.table.Standing(w.table.Lookup("pg2"))
 			if !row.slow {
-				if s.Throttle != 100 || s.MaxConn != 200 || !w.table.Until.IsZero() {
-					t.Errorf("back: %+v, until %v, want all at once", s, w.table.Until)
+				if s.Throttle != 100 || s.MaxConn != 200 || !w.table.Wake.IsZero() {
+					t.Errorf("back: %+v, wake %v, want all at once", s, w.table.Wake)
 				}
 				return
 			}
@@ -223,17 +223,17 @@ func TestSlowStart(t *testing.T) {
 				if s = w.table.Standing(w.table.Lookup("pg2")); s.Throttle != step.throttle || s.MaxConn != step.maxconn {
 					t.Fatalf("after %v: %+v, want %+v", w.now, s, step)
 				}
-				w.now = w.table.Until
+				w.now = w.table.Wake
 				if step.throttle == 5 { // 0 % and 5 % are one step: nobody gets nothing
 					w.build()
-					w.now = w.table.Until
+					w.now = w.table.Wake
 				}
 				w.build()
 			}
 			w.now = w.now.Add(200 * time.Second)
 			w.build()
-			if s = w.table.Standing(w.table.Lookup("pg2")); s.Throttle != 100 || s.MaxConn != 200 || !w.table.Until.IsZero() {
-				t.Errorf("at the end: %+v, until %v", s, w.table.Until)
+			if s = w.table.Standing(w.table.Lookup("pg2")); s.Throttle != 100 || s.MaxConn != 200 || !w.table.Wake.IsZero() {
+				t.Errorf("at the end: %+v, wake %v", s, w.table.Wake)
 			}
 		})
 	}

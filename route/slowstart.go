@@ -33,7 +33,7 @@ func (b *builder) noteWarming() {
 		if s.MaxConn > 0 {
 			s.MaxConn = max(s.MaxConn*s.Throttle/100, 1)
 		}
-		b.next.until(since.Add(b.in.Policy.SlowStart * time.Duration(int(age*100/b.in.Policy.SlowStart)/warmStep*warmStep+warmStep) / 100))
+		b.wakeAt(since.Add(b.in.Policy.SlowStart * time.Duration(int(age*100/b.in.Policy.SlowStart)/warmStep*warmStep+warmStep) / 100))
 	}
 	if len(warm) == 0 {
 		warm = nil
@@ -56,11 +56,4 @@ func (t *Table) hasReplica(name string) bool {
 		}
 	}
 	return false
-}
-
-// until notes that the table is good until at.
-func (t *Table) until(at time.Time) {
-	if t.Until.IsZero() || at.Before(t.Until) {
-		t.Until = at
-	}
 }

@@ -34,9 +34,6 @@ type Table struct {
 
 	Reads   Reads   // who serves reads
 	Balance Balance // how a new reader gets its node
-	// Until is when the table has to be built again though nothing has happened,
-	// as a slow start goes on by time alone; zero for never.
-	Until time.Time
 
 	turns []*Node // one round of reads
 	memo  memo

@@ -67,6 +67,7 @@ func check(path string) *verdict {
 // read is only a warning: check is often run by somebody else than pgvip is.
 func (v *verdict) checkNamed(c *config.Config) {
 	v.users = -1
+	v.warn(blindCheckWarning(c))
 	in, err := readNamed(c)
 	for _, e := range each(err) {
 		var fault config.Fault

@@ -26,7 +26,7 @@ type control struct {
 	again   chan struct{} // holds one token when there is to be another decision; never closed
 	// policy is what the configuration asks for by then. Set before Run; nil asks
 	// for nothing.
-	policy func() route.Policy
+	policy func(names []string) route.Policy
 
 	// Owned by Run.
 	snap     dcs.Snapshot
@@ -115,10 +115,8 @@ func forward(ctx context.Context, snaps chan<- dcs.Snapshot) func(dcs.Snapshot) 
 // news, or the table.
 func (c *control) untilNext(now time.Time) time.Duration {
 	wait := untilOlder(now.Sub(c.snap.At))
-	for _, at := range []time.Time{c.table.Until, c.table.Wake} {
-		if !at.IsZero() {
-			wait = min(wait, max(at.Sub(now), 0))
-		}
+	if at := c.table.Wake; !at.IsZero() {
+		wait = min(wait, max(at.Sub(now), 0))
 	}
 	return wait
 }
@@ -185,7 +183,7 @@ func (c *control) decide() {
 	probes := c.monitor.Health()
 	in := route.Input{Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes, Admin: c.Admin()}
 	if c.policy != nil {
-		in.Policy = c.policy()
+		in.Policy = c.policy(memberNames(&c.snap.Topology))
 	}
 	next, events := route.Build(c.table, in)
 	c.table = next
@@ -208,11 +206,16 @@ func targets(t *route.Table, topo *route.Topology, now time.Time) []health.Targe
 	list := make([]health.Target, 0, len(t.Nodes))
 	for _, n := range t.Nodes {
 		target := health.Target{Name: n.Name, Addr: n.Addr, Pace: health.Steady}
+		if m := topo.Member(n.Name); m != nil {
+			target.API = m.APIURL
+		}
 		switch {
 		case slices.Contains(urgent, n.Name):
 			target.Pace = health.Urgent
 		case n == t.Primary:
 			target.Pace = health.Leader
+		case t.Standing(n).Admin == route.Maint:
+			continue // no checks; but who leads must be known, or a fence would be missed
 		}
 		list = append(list, target)
 	}
@@ -222,7 +225,7 @@ func targets(t *route.Table, topo *route.Topology, now time.Time) []health.Targe
 // probed reports whether every node has been asked at least once.
 func probed(t *route.Table, probes route.Health) bool {
 	for _, n := range t.Nodes {
-		if probes[n.Name].LastCheck.IsZero() {
+		if probes[n.Name].LastCheck.IsZero() && t.Standing(n).Admin != route.Maint {
 			return false
 		}
 	}

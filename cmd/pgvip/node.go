@@ -35,6 +35,7 @@ type node struct {
 	proxy   *proxy.Proxy
 	control *control
 	names   *dial.Names
+	patroni *health.REST
 	console *console.Server
 	desk    *desk
 
@@ -91,7 +92,7 @@ func (n *node) build(in *inputs) error {
 		return err
 	}
 	n.names = &dial.Names{TTL: func() time.Duration { return n.config().DNSMaxTTL }, Changed: n.moved}
-	monitor := health.NewMonitor(healthConfig(c, n.probe()))
+	monitor := health.NewMonitor(n.healthConfig(c))
 	n.desk = newDesk(n)
 	n.console = console.New(console.Options{Target: n.desk, Version: version, Port: c.Listen.Primary[0].Port})
 	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions()})
@@ -105,7 +106,7 @@ func (n *node) build(in *inputs) error {
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
-	n.control.policy = func() route.Policy { return routePolicy(n.config()) }
+	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
 	return nil
 }
 
@@ -152,6 +153,7 @@ func (n *node) start() {
 func (n *node) stop(ctx context.Context) {
 	n.proxy.Shutdown(ctx)
 	n.stopControl()
+	n.patroni.Close()
 	n.pools.Close()
 	for _, l := range n.loops {
 		l.Close()
@@ -188,10 +190,11 @@ func serverKeepalive(c *config.Config) *dial.Keepalive {
 	return &k
 }
 
-func healthConfig(c *config.Config, login health.Login) health.Config {
+func (n *node) healthConfig(c *config.Config) health.Config {
 	p := &c.Probe
+	n.patroni = health.NewREST(health.RESTConfig{Dial: n.names.DialContext})
 	return health.Config{
-		Login: advised(login),
+		Login: advised(n.probe()), Check: checkOf(c), Connect: n.connectProbe, Get: n.patroni.Get,
 		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
 		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
 	}
@@ -233,6 +236,7 @@ func proxySettings(in *inputs) proxy.Settings {
 		FailoverWaitMaxClients: c.FailoverWaitMaxClients,
 		FailoverWaitMaxBytes:   c.FailoverWaitMaxBytes,
 		QueryWaitNotify:        c.QueryWaitNotify,
+		ReadBalanceTransaction: c.Reads.PerTransaction,
 		ApplicationNameAddHost: c.ApplicationNameAddHost,
 		Log: proxy.Logging{
 			Connections: c.Log.Connections, Disconnections: c.Log.Disconnections, PoolerErrors: c.Log.PoolerErrors,

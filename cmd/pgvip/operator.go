@@ -7,7 +7,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/pgvip/pgvip/config"
 	"github.com/pgvip/pgvip/console"
 	"github.com/pgvip/pgvip/route"
 )
@@ -66,9 +65,4 @@ func (c *control) remember(t *route.Table) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known = names
-}
-
-// routePolicy is what the configuration asks of the routes.
-func routePolicy(c *config.Config) route.Policy {
-	return route.Policy{SwitchoverHold: c.SwitchoverHold}
 }
