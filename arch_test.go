@@ -41,6 +41,7 @@ var diagram = map[string][]string{
 	"proxy": {"pool", "loop", "statement", "dial", "wire", "auth", "route", "stats", "tlsconf"},
 
 	"console": {"wire", "stats"},
+	"admin":   {"stats"},
 
 	"internal/certs":    {},
 	"internal/lab":      {"wire", "dial", "auth", "internal/certs"},
@@ -76,6 +77,7 @@ var homes = map[string][]string{
 	"github.com/jackc/pgx":           {"cmd/pgvip", "internal/...", "bench/..."},
 	"github.com/lib/pq":              {"cmd/pgvip", "internal/...", "bench/..."},
 	"github.com/pires/go-proxyproto": {"proxy"},
+	"github.com/prometheus":          {"admin"},
 	"github.com/jackc/pgproto3/v2":   {"dial", "pool", "proxy", "internal/...", "bench/..."},
 }
 

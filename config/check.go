@@ -86,6 +86,7 @@ func keepSpan(text string) (time.Duration, error) {
 func (r *reader) check(c *Config) {
 	r.checkCluster(c)
 	r.checkListen(c)
+	r.checkAdmin(c)
 	r.checkAuth(c)
 	r.checkTLS(c)
 	r.checkDatabases(c)
@@ -123,6 +124,23 @@ func (r *reader) checkListen(c *Config) {
 	taken := map[Address]string{}
 	r.checkTaken(taken, "listen.primary", l.Primary)
 	r.checkTaken(taken, "listen.replicas", l.Replicas)
+	r.checkTaken(taken, "listen.admin", l.Admin)
+}
+
+func (r *reader) checkAdmin(c *Config) {
+	a := &c.Admin
+	switch {
+	case a.Password.IsSet() && a.User == "":
+		r.faultAt("admin.user", "is required with a password")
+	case a.User != "" && !a.Password.IsSet():
+		r.faultAt("admin.password", "is required with a user")
+	}
+	switch {
+	case a.CertFile == "" && a.KeyFile != "":
+		r.faultAt("admin.tls_cert_file", "is required with tls_key_file")
+	case a.CertFile != "" && a.KeyFile == "":
+		r.faultAt("admin.tls_key_file", "is required with tls_cert_file")
+	}
 }
 
 // checkTaken adds the addresses of a role to those that are taken.

@@ -26,6 +26,7 @@ type Config struct {
 
 	Etcd   Etcd
 	Listen Listen
+	Admin  Admin
 	Probe  Probe
 	Reads  Reads
 	Log    Log
@@ -150,6 +151,8 @@ type Listen struct {
 	Primary []Address
 	// Replicas leads to the replicas; empty without that role.
 	Replicas []Address
+	// Admin is where operators look: HTTP; empty without it.
+	Admin []Address
 	// UnixSocketDir holds .s.PGSQL.<port> with the port of the first address of
 	// each role (rule 15); "" without Unix sockets.
 	UnixSocketDir   string
@@ -158,6 +161,17 @@ type Listen struct {
 	// ProxyProtocolNetworks are those from which every connection begins with a
 	// PROXY header.
 	ProxyProtocolNetworks []netip.Prefix
+}
+
+// Admin says who may do what on the operators' port.
+type Admin struct {
+	Token    Secret // of those who may act; without one nobody may
+	User     string // of those who may look; "" lets everybody
+	Password Secret
+	CertFile string // "" for plain HTTP
+	KeyFile  string
+	// Refresh is how often the page loads itself again, whole seconds; 0 is never.
+	Refresh time.Duration
 }
 
 // Auth says how clients prove who they are.

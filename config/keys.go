@@ -68,6 +68,7 @@ func probeKeys() []setting[Probe] {
 func clientKeys() []setting[Config] {
 	return []setting[Config]{
 		section("listen", listenKeys(), func(c *Config) *Listen { return &c.Listen }),
+		section("admin", adminKeys(), func(c *Config) *Admin { return &c.Admin }),
 		key("max_client_conn", "10000", count(1, most), func(c *Config) *int { return &c.MaxClientConn }),
 		key("max_db_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxDBClientConnections }),
 		key("max_user_client_connections", "0", count(0, most), func(c *Config) *int { return &c.MaxUserClientConnections }),
@@ -94,11 +95,23 @@ func listenKeys() []setting[Listen] {
 	return []setting[Listen]{
 		atStart(list("primary", "*:5000", listenAddress, func(l *Listen) *[]Address { return &l.Primary })),
 		atStart(list("replicas", "*:5001", listenAddress, func(l *Listen) *[]Address { return &l.Replicas })),
+		atStart(list("admin", "*:7000", listenAddress, func(l *Listen) *[]Address { return &l.Admin })),
 		atStart(key("unix_socket_dir", "", socketDir, func(l *Listen) *string { return &l.UnixSocketDir })),
 		atStart(key("unix_socket_mode", "0777", fileMode, func(l *Listen) *fs.FileMode { return &l.UnixSocketMode })),
 		atStart(key("unix_socket_group", "", filledText, func(l *Listen) *string { return &l.UnixSocketGroup })),
 		list("proxy_protocol_networks", "", network, func(l *Listen) *[]netip.Prefix { return &l.ProxyProtocolNetworks }),
 	}
+}
+
+// adminKeys say who may look at the operators' page, and who may act there.
+func adminKeys() []setting[Admin] {
+	return slices.Concat(secret("token", func(a *Admin) *Secret { return &a.Token }), []setting[Admin]{
+		key("user", "", filledText, func(a *Admin) *string { return &a.User }),
+	}, secret("password", func(a *Admin) *Secret { return &a.Password }), []setting[Admin]{
+		file("tls_cert_file", func(a *Admin) *string { return &a.CertFile }),
+		file("tls_key_file", func(a *Admin) *string { return &a.KeyFile }),
+		key("refresh", "5s", spanOrZero(time.Second), func(a *Admin) *time.Duration { return &a.Refresh }),
+	})
 }
 
 // authKeys say how clients log in, and who may use the console.

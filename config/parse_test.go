@@ -67,6 +67,7 @@ probe:
 listen:
   primary: ["[::1]:6000", "127.0.0.1:6000"]
   replicas: ""
+  admin: 127.0.0.1:7001
   unix_socket_dir: /run/pgvip
   unix_socket_mode: 0660
   unix_socket_group: postgres
@@ -80,6 +81,13 @@ slowstart: 17s
 replica_tags: {zone: z1}
 replica_tags_mode: prefer
 servers: {pg2: {weight: 0, maxconn: 17, maxqueue: 18, tags: {zone: z2}}}
+admin:
+  token: bearer secret
+  refresh: 30s
+  user: op
+  password: op secret
+  tls_cert_file: tls/admin.crt
+  tls_key_file: tls/admin.key
 auth_type: md5
 auth_file: users/list.txt
 auth_hba_file: hba.conf

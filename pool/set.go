@@ -88,7 +88,7 @@ type Set struct {
 	closed      bool
 	gates       gates
 	every       map[*Pool]struct{} // those above, and those that have ended and still count
-	past        map[string]*tally  // by database: of those that do not count any more
+	past        map[Place]*Totals  // of those that do not count any more
 }
 
 // NewSet makes an empty set of pools.
@@ -116,7 +116,7 @@ func NewSet(o Options) *Set {
 		credentials: make(map[string]auth.Credential),
 		gates:       gates{paused: make(map[string]bool), disabled: make(map[string]bool)},
 		every:       make(map[*Pool]struct{}),
-		past:        make(map[string]*tally),
+		past:        make(map[Place]*Totals),
 	}
 	for _, l := range o.Loops {
 		t.statements[l] = statement.NewStore()

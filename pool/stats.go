@@ -20,12 +20,7 @@ type tally struct {
 	wait    stats.Histogram
 }
 
-func (y *tally) add(o *tally) {
-	y.traffic.Add(&o.traffic)
-	y.query.Add(&o.query)
-	y.xact.Add(&o.xact)
-	y.wait.Add(&o.wait)
-}
+func (y *tally) totals() *Totals { return &Totals{y.traffic, y.query, y.xact, y.wait} }
 
 // meter times what a client asks of one server.
 type meter struct {
@@ -99,6 +94,18 @@ type Totals struct {
 	Wait    stats.Histogram
 }
 
+func (t *Totals) add(o *Totals) {
+	t.Traffic.Add(&o.Traffic)
+	t.Query.Add(&o.Query)
+	t.Xact.Add(&o.Xact)
+	t.Wait.Add(&o.Wait)
+}
+
+// Place is where servers are, and whose clients they serve.
+type Place struct{ Database, Node, Role string }
+
+func (p *Pool) place() Place { return Place{p.key.Database, p.key.Node.Name, p.role.String()} }
+
 // reading is what one pool says.
 type reading struct {
 	pool  *Pool
@@ -108,6 +115,19 @@ type reading struct {
 
 // Traffic sums up by database what went through the pools.
 func (t *Set) Traffic(ctx context.Context) (map[string]*Totals, error) {
+	places, err := t.Volumes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	totals := make(map[string]*Totals)
+	for place, v := range places {
+		sum(totals, place.Database).add(v)
+	}
+	return totals, nil
+}
+
+// Volumes tells the same for each server and role apart.
+func (t *Set) Volumes(ctx context.Context) (map[Place]*Totals, error) {
 	readings, err := loop.Collect(ctx, t.all(everyPool), (*Pool).Loop, func(p *Pool, list []reading) []reading {
 		return append(list, reading{p, p.tally, p.open() == 0 && p.queue.size == 0})
 	})
@@ -116,7 +136,7 @@ func (t *Set) Traffic(ctx context.Context) (map[string]*Totals, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sums := make(map[string]*tally)
+	sums := make(map[Place]*Totals)
 	for i := range readings {
 		r := &readings[i]
 		if _, known := t.every[r.pool]; !known {
@@ -126,26 +146,25 @@ func (t *Set) Traffic(ctx context.Context) (map[string]*Totals, error) {
 		if r.empty && !t.lives(r.pool) {
 			into = t.past
 			delete(t.every, r.pool)
+			if r.tally.traffic.Assignments == 0 {
+				continue // of a database that there is not: its name must not stay
+			}
 		}
-		sum(into, r.pool.key.Database).add(&r.tally)
+		sum(into, r.pool.place()).add(r.tally.totals())
 	}
-	for database, y := range t.past {
-		sum(sums, database).add(y)
+	for place, v := range t.past {
+		sum(sums, place).add(v)
 	}
-	totals := make(map[string]*Totals, len(sums))
-	for database, y := range sums {
-		totals[database] = &Totals{y.traffic, y.query, y.xact, y.wait}
-	}
-	return totals, nil
+	return sums, nil
 }
 
 func everyPool(*Pool) bool { return true }
 
-func sum(sums map[string]*tally, database string) *tally {
-	if sums[database] == nil {
-		sums[database] = new(tally)
+func sum[K comparable](sums map[K]*Totals, key K) *Totals {
+	if sums[key] == nil {
+		sums[key] = new(Totals)
 	}
-	return sums[database]
+	return sums[key]
 }
 
 // Stats tells what each pool does now.

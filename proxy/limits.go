@@ -76,6 +76,13 @@ func (h *headcount) stream(limit int) *wire.Error {
 	return nil
 }
 
+// streaming is the number of clients of replication.
+func (h *headcount) streaming() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams
+}
+
 // know counts a client that has entered by database and user too, unless these
 // have too many.
 func (h *headcount) know(database, user string, r Rules) *wire.Error {

@@ -181,6 +181,7 @@ func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then fun
 		conn = a.tlsState.conn
 	}
 	p.counters.Logins.Add(1)
+	p.counters.LoginsBy[s.role].Add(1)
 	a.logBegin(s)
 	if err := home.Post(func() {
 		s.start(home, fd, conn, unread)

@@ -33,6 +33,7 @@ const keptKeys = 16384
 // Counters count for the whole process.
 type Counters struct {
 	Logins       atomic.Uint64
+	LoginsBy     [route.Replica + 1]atomic.Uint64 // of them those to databases, by role
 	LoginsFailed atomic.Uint64
 	Cancels      atomic.Uint64
 	AuthQueries  atomic.Uint64

@@ -295,13 +295,6 @@ func TestReplicationWaits(t *testing.T) {
 	}
 }
 
-// streaming is the number of clients of replication.
-func (h *headcount) streaming() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.streams
-}
-
 // replicator is a site where PostgreSQL's own programs log in by SCRAM, with what
 // they need in their environment.
 func replicator(t *testing.T) (s *site, run func(name string, args ...string) *program) {

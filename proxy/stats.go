@@ -2,11 +2,14 @@ package proxy
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/stats"
 	"github.com/pgvip/pgvip/tlsconf"
 )
@@ -105,16 +108,7 @@ func (p *Proxy) Accounts(ctx context.Context) ([]stats.Account, error) {
 	for _, s := range p.sessions.all() {
 		of(s).Clients++
 	}
-	var shards []*shard
-	for _, sh := range p.shards {
-		shards = append(shards, sh)
-	}
-	waiting, err := loop.Collect(ctx, shards, func(sh *shard) *loop.Loop { return sh.loop }, func(sh *shard, list []parkedFor) []parkedFor {
-		for _, parking := range sh.parked {
-			list = append(list, parkedFor{parking.s, sh.loop.Now().Sub(parking.since)})
-		}
-		return list
-	})
+	waiting, err := p.parked(ctx)
 	for _, w := range waiting {
 		a := of(w.s)
 		a.Waiting++
@@ -127,11 +121,41 @@ func (p *Proxy) Accounts(ctx context.Context) ([]stats.Account, error) {
 	return list, err
 }
 
+// Crowds counts the clients of each role, and those that wait for a node to go to.
+func (p *Proxy) Crowds(ctx context.Context) ([]stats.Crowd, error) {
+	crowds := [...]stats.Crowd{{Role: route.Primary.String()}, {Role: route.Replica.String()}}
+	of := func(s *session) *stats.Crowd { return &crowds[s.role-route.Primary] }
+	for _, s := range p.sessions.all() {
+		of(s).Clients++
+	}
+	waiting, err := p.parked(ctx)
+	for _, w := range waiting {
+		c := of(w.s)
+		c.Waiting++
+		c.MaxWait = max(c.MaxWait, w.time)
+	}
+	return crowds[:], err
+}
+
+// parked lists the sessions that wait for a node.
+func (p *Proxy) parked(ctx context.Context) ([]parkedFor, error) {
+	shards := slices.Collect(maps.Values(p.shards))
+	return loop.Collect(ctx, shards, func(sh *shard) *loop.Loop { return sh.loop }, func(sh *shard, list []parkedFor) []parkedFor {
+		for _, parking := range sh.parked {
+			list = append(list, parkedFor{parking.s, sh.loop.Now().Sub(parking.since)})
+		}
+		return list
+	})
+}
+
 // parkedFor is how long a session has waited for a node.
 type parkedFor struct {
 	s    *session
 	time time.Duration
 }
+
+// Streams is the number of clients of replication.
+func (p *Proxy) Streams() int { return p.count.streaming() }
 
 // Logins is the number of clients that are logging in.
 func (p *Proxy) Logins() int { return max(0, p.Clients()-p.sessions.size()) }

@@ -62,6 +62,16 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	return last
 }
 
+// Below is the number of durations that are shorter than d, to a bucket: exact
+// where d is a power of two of microseconds.
+func (h *Histogram) Below(d time.Duration) uint64 {
+	var n uint64
+	for _, c := range h.counts[:bucket(d)] {
+		n += uint64(c)
+	}
+	return n
+}
+
 // bucket gives the number of the bucket for d: the position of its highest bit
 // in µs, then the two bits below that.
 func bucket(d time.Duration) int {

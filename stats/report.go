@@ -58,6 +58,14 @@ type Socket struct {
 	Unsent int // bytes that its peer has not taken yet
 }
 
+// Crowd is the clients of one role's port.
+type Crowd struct {
+	Role    string
+	Clients int           // all of them
+	Waiting int           // those that wait for a node to go to, in no pool's queue
+	MaxWait time.Duration // of the oldest of these
+}
+
 // Account is what the clients of one database and user are, wherever their servers
 // may be.
 type Account struct {

@@ -61,6 +61,7 @@ probe:
 listen:
   primary: ["%s"]
   replicas: []
+  admin: []
 auth_type: trust
 auth_file: %s
 pool_mode: %s

@@ -123,6 +123,7 @@ func (v *verdict) summary() [][2]string {
 		{"cluster", c.Namespace + c.Scope + " in etcd " + joined(c.Etcd.Hosts)},
 		{"primary", joined(c.Listen.Primary)},
 		{"replicas", joined(c.Listen.Replicas)},
+		{"admin", joined(c.Listen.Admin)},
 	}
 	if c.Listen.UnixSocketDir != "" {
 		lines = append(lines, [2]string{"sockets", c.Listen.UnixSocketDir})

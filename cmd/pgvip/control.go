@@ -36,15 +36,12 @@ type control struct {
 	told     map[string]bool // errors logged since the last news; nil while there is news
 	sayReady sync.Once
 
-	mu     sync.Mutex
-	events []route.Event               // guarded by mu; the last maxEvents
-	admin  map[string]route.AdminState // guarded by mu; by member name; replaced, never changed
-	known  []string                    // guarded by mu; members of the last table
-}
+	record record // of what was decided, for operators
 
-// maxEvents is how many decisions are kept for operators: some days of a quiet
-// cluster, or the whole of a bad night.
-const maxEvents = 200
+	mu    sync.Mutex
+	admin map[string]route.AdminState // guarded by mu; by member name; replaced, never changed
+	known []string                    // guarded by mu; members of the last table
+}
 
 // newControl makes the control; Run closes monitor. publish is called with each
 // new table from one goroutine and must not block.
@@ -60,13 +57,6 @@ func newControl(source dcs.Source, monitor *health.Monitor, publish func(*route.
 // once, whatever came of it. It may never be: a start must not wait for it
 // without a limit.
 func (c *control) Ready() <-chan struct{} { return c.ready }
-
-// Events gives the last decisions, oldest first.
-func (c *control) Events() []route.Event {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.events)
-}
 
 // Run follows the cluster until ctx ends. When it returns, source and monitor
 // have stopped.
@@ -193,6 +183,7 @@ func (c *control) decide() {
 		c.shown = next
 		c.publish(next)
 	}
+	c.record.note(now, next, &c.snap, probes, events)
 	c.monitor.Watch(targets(next, &c.snap.Topology, now))
 	c.tell(next, events)
 	if !c.snap.At.IsZero() && probed(next, probes) {
@@ -232,17 +223,11 @@ func probed(t *route.Table, probes route.Health) bool {
 	return true
 }
 
-// tell logs each decision and keeps it for operators.
+// tell logs each decision.
 func (c *control) tell(t *route.Table, events []route.Event) {
 	if len(events) == 0 {
 		return
 	}
-	c.mu.Lock()
-	c.events = append(c.events, events...)
-	if extra := len(c.events) - maxEvents; extra > 0 {
-		c.events = slices.Delete(c.events, 0, extra)
-	}
-	c.mu.Unlock()
 	for _, ev := range events {
 		fields := []zap.Field{zap.String("reason", ev.Reason), zap.Uint64("epoch", ev.Epoch)}
 		if n := t.Lookup(ev.Node); n != nil {

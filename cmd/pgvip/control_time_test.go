@@ -215,19 +215,19 @@ func TestControlTellsWhyNoProbeGetsIn(t *testing.T) {
 func TestControlIsQuiet(t *testing.T) {
 	play(t, func(t *testing.T, s *stage) {
 		s.news()
-		tables, lines, events := s.tables.count(), s.logs.Len(), len(s.control.Events())
+		tables, lines, events := s.tables.count(), s.logs.Len(), len(s.control.record.history())
 		s.pass(time.Minute)
 		if got := s.tables.count(); got != tables {
 			t.Errorf("%d more tables in a quiet minute", got-tables)
 		}
-		if got := s.logs.Len(); got != lines || len(s.control.Events()) != events {
+		if got := s.logs.Len(); got != lines || len(s.control.record.history()) != events {
 			t.Errorf("%d more log lines in a quiet minute", got-lines)
 		}
 		for range 2 * maxEvents {
 			s.topo.Members[1].NoLoadBalance = !s.topo.Members[1].NoLoadBalance
 			s.news()
 		}
-		if got := len(s.control.Events()); got != maxEvents {
+		if got := len(s.control.record.history()); got != maxEvents {
 			t.Errorf("%d events kept, want %d", got, maxEvents)
 		}
 	})

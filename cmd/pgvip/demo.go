@@ -60,7 +60,7 @@ func demo(ctx context.Context, out io.Writer, stay bool) (err error) {
 		return err
 	}
 	defer g.stop()
-	fmt.Fprintf(out, "pgvip runs in front of them:\n  writes %s   reads %s\n", g.writes(), g.reads())
+	fmt.Fprintf(out, "pgvip runs in front of them:\n  writes %s   reads %s   page http://%s/\n", g.writes(), g.reads(), g.admin())
 
 	for _, step := range []func(context.Context, io.Writer, *lab.Cluster, *gate) error{
 		showWrite, showReads, showSwitchover,
@@ -72,8 +72,8 @@ func demo(ctx context.Context, out io.Writer, stay bool) (err error) {
 	}
 	fmt.Fprintln(out, "\nEvery step proved true.")
 	if stay {
-		fmt.Fprintf(out, "\nTry it: PGPASSWORD=%s psql -h %s -p 5000 -U %s %s\nCtrl-C ends the demo.\n",
-			lab.AppPassword, g.host, lab.AppUser, lab.AppDatabase)
+		fmt.Fprintf(out, "\nTry it: PGPASSWORD=%s psql -h %s -p 5000 -U %s %s\nWatch it: http://%s/\nCtrl-C ends the demo.\n",
+			lab.AppPassword, g.host, lab.AppUser, lab.AppDatabase, g.admin())
 		<-ctx.Done()
 	}
 	return nil

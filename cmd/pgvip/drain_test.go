@@ -47,8 +47,8 @@ func TestRunOnCluster(t *testing.T) {
 			t.Parallel()
 			d := &door{t: t, host: c.Host(n), dir: t.TempDir()}
 			file := writeConfig(t, fmt.Sprintf(gateConfig, c.Scope, c.Namespace, c.EtcdEndpoints()[0],
-				net.JoinHostPort(d.host, "5000"), net.JoinHostPort(d.host, "5001")+"\n  unix_socket_dir: "+d.dir,
-				"users.txt", lab.ProbeUser, tt.password)+tt.more)
+				net.JoinHostPort(d.host, "5000"), net.JoinHostPort(d.host, "5001"),
+				net.JoinHostPort(d.host, "7000")+"\n  unix_socket_dir: "+d.dir, "users.txt", lab.ProbeUser, tt.password)+tt.more)
 			users := filepath.Join(filepath.Dir(file), "users.txt")
 			if err := os.WriteFile(users, fmt.Appendf(nil, "%q %q\n", lab.AppUser, verifier), 0o600); err != nil {
 				t.Fatal(err)

@@ -41,7 +41,7 @@ func startGate(ctx context.Context, cluster *lab.Cluster) (*gate, error) {
 	file := filepath.Join(dir, "pgvip.yaml")
 	users := filepath.Join(dir, "userlist.txt")
 	text := fmt.Sprintf(gateConfig, cluster.Scope, cluster.Namespace, strings.Join(cluster.EtcdEndpoints(), ", "),
-		g.writes(), g.reads(), users, lab.ProbeUser, lab.ProbePassword)
+		g.writes(), g.reads(), g.admin(), users, lab.ProbeUser, lab.ProbePassword)
 	if err := errors.Join(
 		os.WriteFile(users, fmt.Appendf(nil, "%q %q\n", lab.AppUser, verifier), 0o600),
 		os.WriteFile(file, []byte(text), 0o600),
@@ -84,6 +84,7 @@ etcd:
 listen:
   primary: %s
   replicas: %s
+  admin: %s
 auth_type: scram-sha-256
 auth_file: %s
 probe:
@@ -93,6 +94,7 @@ probe:
 
 func (g *gate) writes() string { return net.JoinHostPort(g.host, "5000") }
 func (g *gate) reads() string  { return net.JoinHostPort(g.host, "5001") }
+func (g *gate) admin() string  { return net.JoinHostPort(g.host, "7000") }
 
 // waitReady waits until the write port accepts connections.
 func (g *gate) waitReady(ctx context.Context) error {

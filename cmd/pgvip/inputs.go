@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 
@@ -17,6 +18,7 @@ type inputs struct {
 	hba       *auth.HBA // nil unless auth_type is hba
 	clientTLS *tlsconf.Acceptor
 	serverTLS *tlsconf.Connector
+	adminCert *tls.Certificate // nil for plain HTTP
 }
 
 // readInputs reads the configuration at path and all that it names.
@@ -32,13 +34,14 @@ func readInputs(path string) (*inputs, error) {
 // each with its key or its file.
 func readNamed(c *config.Config) (*inputs, error) {
 	in := &inputs{config: c}
-	var errs [4]error
+	var errs [5]error
 	in.users, errs[0] = readUserList(c)
 	in.clientTLS, errs[1] = tlsconf.Accepting(tlsOptions(&c.ClientTLS))
 	errs[1] = ofKey("client_tls_sslmode", errs[1])
 	in.hba, errs[2] = readHBA(c)
 	in.serverTLS, errs[3] = tlsconf.Connecting(tlsOptions(&c.ServerTLS), c.ServerTLS.Negotiation == "direct")
 	errs[3] = ofKey("server_tls_sslmode", errs[3])
+	in.adminCert, errs[4] = readAdminCert(c)
 	return in, errors.Join(errs[:]...)
 }
 

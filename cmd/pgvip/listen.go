@@ -35,6 +35,20 @@ func listenAll(c *config.Config, addresses []config.Address) ([]net.Listener, er
 	return all, nil
 }
 
+// listenTCPs opens the listeners of addresses. The caller closes those that it
+// gets, also when there is an error.
+func listenTCPs(c *config.Config, addresses []config.Address) ([]net.Listener, error) {
+	var all []net.Listener
+	for _, a := range addresses {
+		l, err := listenTCP(c, a.String())
+		if err != nil {
+			return all, listenError(a.String(), err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
 // listenTCP opens an address whose accepted connections have the configured
 // keepalive.
 func listenTCP(c *config.Config, address string) (net.Listener, error) {

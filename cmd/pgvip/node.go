@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/pgvip/pgvip/admin"
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
 	"github.com/pgvip/pgvip/console"
@@ -38,6 +39,9 @@ type node struct {
 	patroni *health.REST
 	console *console.Server
 	desk    *desk
+	admin   *admin.HTTP
+
+	operators []net.Listener
 
 	primary  []net.Listener
 	replicas []net.Listener
@@ -46,6 +50,7 @@ type node struct {
 	running     sync.WaitGroup
 	stops       chan stop   // of operators
 	stopping    atomic.Bool // there is no way back
+	accepting   atomic.Bool // the ports of clients are served
 
 	inputs   atomic.Pointer[inputs]
 	changing sync.Mutex // held while inputs are replaced
@@ -60,7 +65,7 @@ func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) 
 	n := &node{log: log, level: level, stops: make(chan stop, 1)}
 	n.inputs.Store(in)
 	if err := n.build(in); err != nil {
-		for _, l := range n.listeners() {
+		for _, l := range append(n.listeners(), n.operators...) {
 			l.Close()
 		}
 		for _, l := range n.loops {
@@ -107,6 +112,7 @@ func (n *node) build(in *inputs) error {
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
+	n.admin = n.newAdmin(in)
 	return nil
 }
 
@@ -133,6 +139,9 @@ func loopCount(configured int) int {
 // start begins to serve. Clients may come before the cluster is known: they
 // wait.
 func (n *node) start() {
+	for _, l := range n.operators {
+		n.admin.Serve(l)
+	}
 	for _, l := range n.loops {
 		n.running.Go(l.Run)
 	}
@@ -146,6 +155,7 @@ func (n *node) start() {
 	for _, l := range n.replicas {
 		n.proxy.Serve(l, route.Replica)
 	}
+	n.accepting.Store(true)
 }
 
 // stop ends everything in the reverse order; ctx bounds the time for open
@@ -160,13 +170,17 @@ func (n *node) stop(ctx context.Context) {
 	}
 	n.running.Wait()
 	n.console.Close()
+	n.stopAdmin()
 }
 
 func (n *node) listen(c *config.Config) (err error) {
 	if n.primary, err = listenAll(c, c.Listen.Primary); err != nil {
 		return err
 	}
-	n.replicas, err = listenAll(c, c.Listen.Replicas)
+	if n.replicas, err = listenAll(c, c.Listen.Replicas); err != nil {
+		return err
+	}
+	n.operators, err = listenTCPs(c, c.Listen.Admin)
 	return err
 }
 

@@ -33,8 +33,8 @@ func TestReloadOfABrokenFileNamesEachFaultAndChangesNothing(t *testing.T) {
 	l.appendTo(t, "\nlog: {level: debug}\nloops: -1\nquery_timeout: 5\n")
 	c.signal(syscall.SIGHUP)
 	c.says("reload: nothing has changed")
-	c.wants("reload: " + l.file + ":14:8: loops: must be at least 0, is -1")
-	c.wants("reload: " + l.file + `:15:16: query_timeout: must have a unit, is 5: write "5s" or "5ms"`)
+	c.wants("reload: " + l.file + ":15:8: loops: must be at least 0, is -1")
+	c.wants("reload: " + l.file + `:16:16: query_timeout: must have a unit, is 5: write "5s" or "5ms"`)
 	c.signal(syscall.SIGTERM)
 	c.ends(codeFine)
 	if strings.Contains(c.printed(), "reloaded") || strings.Contains(c.printed(), "debug") {

@@ -52,6 +52,7 @@ func run(in *inputs, log *zap.Logger, level zap.AtomicLevel) error {
 	n.start()
 	log.Info("pgvip is serving", zap.String("version", version),
 		zap.String("primary", joined(c.Listen.Primary)), zap.String("replicas", joined(c.Listen.Replicas)),
+		zap.String("admin", joined(c.Listen.Admin)),
 		zap.String("cluster", c.Namespace+c.Scope), zap.Int("loops", len(n.loops)))
 
 	how := n.nextStop(signals, nil)

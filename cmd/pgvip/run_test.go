@@ -24,6 +24,7 @@ etcd:
 listen:
   primary: %s
   replicas: ""
+  admin: ""
   unix_socket_dir: %s
 auth_file: users.txt
 max_client_conn: 100

@@ -97,6 +97,7 @@ func configFor(c *lab.Cluster, n int, change settings) (string, error) {
 		"probe.password":       lab.ProbePassword,
 		"listen.primary":       c.Host(n) + ":5000",
 		"listen.replicas":      c.Host(n) + ":5001",
+		"listen.admin":         c.Host(n) + ":7000",
 		"drain_timeout":        "1s",
 		"server_idle_timeout":  "2s",
 		"server_login_retry":   "200ms",

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pgvip/pgvip/dcs"
+	"github.com/pgvip/pgvip/route"
+)
+
+// maxEvents is how many decisions are kept for operators: some days of a quiet
+// cluster, or the whole of a bad night.
+const maxEvents = 200
+
+// decision is an event of the route and when it was.
+type decision struct {
+	at time.Time
+	route.Event
+}
+
+// record is what the control keeps for operators: what it knew at its last
+// decision, and the decisions before. The zero value is ready.
+type record struct {
+	mu sync.Mutex
+
+	// Guarded by mu.
+	last      state
+	decisions []decision // the last maxEvents, oldest first
+	kinds     map[route.EventKind]uint64
+}
+
+// state is what was known and decided last. What it points to is not changed.
+type state struct {
+	table    *route.Table
+	topology route.Topology
+	probes   route.Health
+	newsAt   time.Time // of the source; zero without any
+	since    time.Time // since when there is this primary, or none
+}
+
+// note keeps what a decision was made of, and what it was.
+func (r *record) note(now time.Time, t *route.Table, s *dcs.Snapshot, probes route.Health, events []route.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since := r.last.since
+	if r.last.table == nil || r.last.table.Primary != t.Primary {
+		since = now
+	}
+	r.last = state{t, s.Topology, probes, s.At, since}
+	for _, ev := range events {
+		r.decisions = append(r.decisions, decision{now, ev})
+		if r.kinds == nil {
+			r.kinds = make(map[route.EventKind]uint64)
+		}
+		r.kinds[ev.Kind]++
+	}
+	if extra := len(r.decisions) - maxEvents; extra > 0 {
+		r.decisions = slices.Delete(r.decisions, 0, extra)
+	}
+}
+
+// state gives what was known and decided last; its table is nil before the first
+// decision.
+func (r *record) state() state {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// history gives the last decisions, oldest first.
+func (r *record) history() []decision {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.decisions)
+}
+
+// counts tells how often each kind of decision was made.
+func (r *record) counts() map[route.EventKind]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.kinds)
+}
