@@ -76,6 +76,7 @@ func (r *Rig) pgvipSettings(mode, host string) settings {
 		"probe.password":    lab.ProbePassword,
 		"listen.primary":    host + ":5000",
 		"listen.replicas":   host + ":5001",
+		"listen.admin":      host + ":7000",
 		"pool_mode":         mode,
 		"default_pool_size": fmt.Sprint(poolSizes()[mode]),
 		"drain_timeout":     "1s",

@@ -72,6 +72,12 @@ func (w *window) addTable(v *admin.View, st *state) {
 	if t.Candidate != nil {
 		v.Candidate = t.Candidate.Name
 	}
+	if h := t.Hold; h != nil && v.At.Before(h.Until) {
+		v.Hold = &admin.Hold{Since: h.Since, Until: h.Until}
+		for _, n := range h.Warm {
+			v.Hold.Warm = append(v.Hold.Warm, n.Name)
+		}
+	}
 	for _, m := range []struct {
 		on   bool
 		name string
