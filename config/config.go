@@ -86,6 +86,7 @@ type Config struct {
 	QueryTimeout           time.Duration // from the query to its end, waiting included
 	TransactionTimeout     time.Duration
 	IdleTransactionTimeout time.Duration
+	ClientWriteTimeout     time.Duration // in which the client takes nothing of what it is sent
 	// CancelWaitTimeout bounds how long a cancel request may take to its server.
 	CancelWaitTimeout time.Duration
 	// PeerID tells the cancel keys of this pgvip from those of the others.
@@ -97,6 +98,9 @@ type Config struct {
 	// runs nothing. ServerResetQueryAlways runs it in every pool mode.
 	ServerResetQuery       string
 	ServerResetQueryAlways bool
+	// ServerResetTimeout bounds each statement of pgvip's own on a server: reset,
+	// check, parameters of a client; 0 is no limit.
+	ServerResetTimeout time.Duration
 	// ServerRoundRobin lends the server that was idle longest, and not the one
 	// used last.
 	ServerRoundRobin bool
@@ -289,6 +293,7 @@ type User struct {
 	TransactionTimeout       Optional[time.Duration]
 	IdleTransactionTimeout   Optional[time.Duration]
 	ClientIdleTimeout        Optional[time.Duration]
+	ClientWriteTimeout       Optional[time.Duration]
 }
 
 // AnyDatabase is the name under which Databases keeps the settings of every

@@ -84,6 +84,7 @@ func clientKeys() []setting[Config] {
 		key("query_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.QueryTimeout }),
 		key("transaction_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.TransactionTimeout }),
 		key("idle_transaction_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.IdleTransactionTimeout }),
+		key("client_write_timeout", "0s", timeout(), func(c *Config) *time.Duration { return &c.ClientWriteTimeout }),
 		key("cancel_wait_timeout", "10s", timeout(), func(c *Config) *time.Duration { return &c.CancelWaitTimeout }),
 		key("drain_timeout", "30s", timeout(), func(c *Config) *time.Duration { return &c.DrainTimeout }),
 		key("application_name_add_host", "false", flag, func(c *Config) *bool { return &c.ApplicationNameAddHost }),
@@ -176,6 +177,7 @@ func poolKeys() []setting[Config] {
 		key("server_reset_query", "DISCARD ALL", anyText, func(c *Config) *string { return &c.ServerResetQuery }),
 		key("server_reset_query_always", "false", flag, func(c *Config) *bool { return &c.ServerResetQueryAlways }),
 		key("server_check_query", "<empty>", checkQuery, func(c *Config) *CheckQuery { return &c.ServerCheckQuery }),
+		key("server_reset_timeout", "10s", timeout(), func(c *Config) *time.Duration { return &c.ServerResetTimeout }),
 		key("server_check_delay", "30s", timeout(), func(c *Config) *time.Duration { return &c.ServerCheckDelay }),
 		key("server_lifetime", "1h", timeout(), func(c *Config) *time.Duration { return &c.ServerLifetime }),
 		key("server_idle_timeout", "10m", timeout(), func(c *Config) *time.Duration { return &c.ServerIdleTimeout }),
@@ -260,5 +262,6 @@ func userKeys() []setting[User] {
 		override("transaction_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.TransactionTimeout }),
 		override("idle_transaction_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.IdleTransactionTimeout }),
 		override("client_idle_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.ClientIdleTimeout }),
+		override("client_write_timeout", timeout(), func(u *User) *Optional[time.Duration] { return &u.ClientWriteTimeout }),
 	}
 }

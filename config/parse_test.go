@@ -122,6 +122,8 @@ query_wait_notify: 0
 query_timeout: 9s
 transaction_timeout: 10s
 idle_transaction_timeout: 11s
+client_write_timeout: 14s
+server_reset_timeout: 13s
 cancel_wait_timeout: 12s
 session_state: pin
 min_pool_size: 1
@@ -204,6 +206,7 @@ users:
     transaction_timeout: 3s
     idle_transaction_timeout: 4s
     client_idle_timeout: 5s
+    client_write_timeout: 6s
 `
 
 func TestEveryFieldHasAKey(t *testing.T) {

@@ -37,6 +37,7 @@ type Rules struct {
 	TransactionTimeout     time.Duration
 	IdleTransactionTimeout time.Duration
 	ClientIdleTimeout      time.Duration
+	ClientWriteTimeout     time.Duration
 	ServerLifetime         time.Duration
 
 	AuthUser   string
@@ -69,6 +70,7 @@ func (c *Config) Rules(database, user string) Rules {
 		TransactionTimeout:     u.TransactionTimeout.Or(c.TransactionTimeout),
 		IdleTransactionTimeout: u.IdleTransactionTimeout.Or(c.IdleTransactionTimeout),
 		ClientIdleTimeout:      u.ClientIdleTimeout.Or(c.ClientIdleTimeout),
+		ClientWriteTimeout:     u.ClientWriteTimeout.Or(c.ClientWriteTimeout),
 		ServerLifetime:         d.ServerLifetime.Or(c.ServerLifetime),
 
 		AuthUser:   d.AuthUser.Or(c.AuthUser),

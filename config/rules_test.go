@@ -47,7 +47,7 @@ func TestNothingOwnMeansTheSettingsOfTheTop(t *testing.T) {
 		MaxDBConnections: c.MaxDBConnections, MaxDBClientConnections: c.MaxDBClientConnections,
 		MaxUserConnections: c.MaxUserConnections, MaxUserClientConnections: c.MaxUserClientConnections,
 		QueryWaitTimeout: c.QueryWaitTimeout, QueryTimeout: c.QueryTimeout, TransactionTimeout: c.TransactionTimeout,
-		IdleTransactionTimeout: c.IdleTransactionTimeout, ClientIdleTimeout: c.ClientIdleTimeout,
+		IdleTransactionTimeout: c.IdleTransactionTimeout, ClientIdleTimeout: c.ClientIdleTimeout, ClientWriteTimeout: c.ClientWriteTimeout,
 		ServerLifetime: c.ServerLifetime, AuthUser: c.AuthUser, AuthQuery: c.AuthQuery, AuthDBName: c.AuthDBName,
 	}
 	if got != want {

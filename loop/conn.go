@@ -205,6 +205,10 @@ func (c *Conn) Unread() int {
 	return arrived(int(c.fd))
 }
 
+// Untaken is the number of bytes written that the peer has not taken yet, whether
+// they are queued here or in the kernel. It costs a system call.
+func (c *Conn) Untaken() int { return c.Queued() + unacknowledged(int(c.fd)) }
+
 // ProcessLater hands the bytes kept to the handler once more, in this turn if
 // its round has not come yet and else in the next. When called from Data, these
 // are the bytes that Data is about to keep.

@@ -38,6 +38,7 @@ func (poller) now([]event) int                       { return 0 }
 func (poller) brief([]event, time.Duration) int      { return 0 }
 func (poller) park([]event, time.Time) int           { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
+func unacknowledged(int) int                         { return 0 }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }
 func arrived(int) int                                { return 0 }
 func shutWrite(int)                                  {}

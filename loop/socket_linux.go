@@ -38,6 +38,15 @@ func shutWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
 
 func closeSocket(fd int) { _ = unix.Close(fd) }
 
+// unacknowledged is how much of what was written the peer's kernel has not taken yet.
+func unacknowledged(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ) // SIOCOUTQ
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // socketError is why a socket broke.
 func socketError(fd int) syscall.Errno {
 	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)

@@ -72,9 +72,20 @@ func (t *Set) sendCancel(s *Server, done func(delivered bool)) {
 	if s.key == nil {
 		return
 	}
-	p, pid, key := s.pool, s.pid, s.key
+	p := s.pool
+	p.deliver(s.pid, s.key, s.secure, func(delivered bool) {
+		if done != nil {
+			p.loop.Post(func() { done(delivered) })
+		}
+	})
+}
+
+// deliver sends a cancel request, on a goroutine of its own, and then calls done
+// there.
+func (p *Pool) deliver(pid uint32, key []byte, secure bool, done func(delivered bool)) {
+	t := p.set
 	cfg := &dial.Config{Network: "tcp", Address: p.key.Node.Addr, DialFunc: t.open}
-	if s.secure {
+	if secure {
 		cfg.TLS = t.settings.Load().TLS
 	}
 	t.counters.Cancels.Add(1)
@@ -85,9 +96,7 @@ func (t *Set) sendCancel(s *Server, done func(delivered bool)) {
 		if err != nil {
 			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
 		}
-		if done != nil {
-			p.loop.Post(func() { done(err == nil) })
-		}
+		done(err == nil)
 	})
 }
 

@@ -10,10 +10,6 @@ import (
 	"github.com/pgvip/pgvip/wire"
 )
 
-// choreTimeout bounds our own short statements: a reset or a check that hangs
-// costs the server, not the client.
-const choreTimeout = 10 * time.Second
-
 // chore is what we are doing on a server between or within loans.
 type chore uint8
 
@@ -40,9 +36,19 @@ func (s *Server) ask(c chore, statements ...string) {
 	s.dropUnnamed()
 	s.conn.Write(b)
 	s.choreTimer.Stop()
-	s.choreTimer = s.pool.loop.After(choreTimeout, func() {
-		s.fail("no answer to our own statement")
-	})
+	if limit := s.pool.set.settings.Load().ServerResetTimeout; limit > 0 {
+		s.choreTimer = s.pool.loop.After(limit, s.choreHangs)
+	}
+}
+
+// choreHangs gives up a server that does not answer a statement of our own. It is
+// cancelled first: PostgreSQL does not notice that a connection has been closed
+// while it runs something, and the backend would keep its place for nobody.
+func (s *Server) choreHangs() {
+	s.pool.log.Warn("no answer to our own statement within server_reset_timeout", zap.Uint32("pid", s.pid))
+	s.pool.set.counters.ChoreTimeouts.Add(1)
+	s.pool.set.sendCancel(s, nil)
+	s.fail("no answer to our own statement within server_reset_timeout")
 }
 
 func appendQuery(b []byte, sql string) []byte {

@@ -40,7 +40,11 @@ func optionEscape(value string) string {
 func (p *Pool) connectQuery(ctx context.Context, conn *dial.Conn, sql string) error {
 	ctx, cancel := limited(ctx, p.set.settings.Load().ServerConnectTimeout)
 	defer cancel()
+	pid, key := conn.BackendKey()
 	_, err := conn.Query(ctx, sql)
+	if ctx.Err() != nil && key != nil {
+		p.deliver(pid, key, conn.TLS() != nil, func(bool) {}) // as in choreHangs
+	}
 	var refusal *wire.Error
 	if errors.As(err, &refusal) && !refusal.Fatal() {
 		p.log.Warn("connect_query failed", zap.String("code", refusal.Code), zap.String("message", refusal.Message))

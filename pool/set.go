@@ -38,6 +38,7 @@ type Counters struct {
 	Terminated    atomic.Uint64 // sessions that PostgreSQL ended, with 57P01 or 57P02
 	FencedBusy    atomic.Uint64 // servers of a fenced primary that were closed while they had something to do
 	WrongNode     atomic.Uint64 // errors 25006 of a server of the primary that was in recovery: always a bug
+	ChoreTimeouts atomic.Uint64 // servers that did not answer a statement of our own in time
 }
 
 // Options are what a Set needs of the rest of the program.

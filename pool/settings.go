@@ -20,6 +20,10 @@ type Settings struct {
 	ServerIdleTimeout    time.Duration // idle time after which a server is closed
 	ServerConnectTimeout time.Duration // dial and login together
 	ServerLoginRetry     time.Duration // pause after a login that failed for lack of a server
+	// ServerResetTimeout bounds each of our own statements on a server: a reset, a
+	// check, the parameters of a client. One that hangs costs the server, and the
+	// client that waits gets another.
+	ServerResetTimeout time.Duration
 	// ServerResetQueryAlways sends ServerResetQuery after each transaction too,
 	// where a server is shared, even if the client has left nothing.
 	ServerResetQueryAlways bool

@@ -172,7 +172,9 @@ func (s *session) Rerouted() {
 // Reply implements pool.Borrower.
 func (s *session) Reply(server *pool.Server, b []byte) {
 	if !s.conn.Write(b) {
-		s.clogged = true
+		if !s.clogged {
+			s.clog()
+		}
 		server.Pause()
 	}
 }

@@ -33,6 +33,7 @@ type site struct {
 	primary string // address of the port for writes
 	replica string // address of the port for reads
 
+	servers pool.Settings // what it was started with
 	drain   time.Duration // that stop allows
 	running sync.WaitGroup
 	stopped bool
@@ -97,7 +98,7 @@ func newSite(t testing.TB, p plan) *site {
 	}
 	servers := pool.Settings{
 		Rules:             pool.Rules{PoolSize: 1, ServerResetQuery: "DISCARD ALL", ServerLifetime: time.Hour, QueryWaitTimeout: patience},
-		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, CancelWaitTimeout: patience, MaxPreparedStatements: 200,
+		ServerIdleTimeout: time.Hour, ServerConnectTimeout: patience, ServerLoginRetry: time.Second, ServerResetTimeout: patience, CancelWaitTimeout: patience, MaxPreparedStatements: 200,
 	}
 	if inTLS() {
 		servers.TLS = connecting(t, tlsconf.Options{Mode: tlsconf.Prefer})
@@ -105,6 +106,7 @@ func newSite(t testing.TB, p plan) *site {
 	if p.pool != nil {
 		p.pool(&servers)
 	}
+	s.servers = servers
 	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console})
 	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn})
 	s.proxy.UsePools(s.pools)

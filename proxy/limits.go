@@ -17,11 +17,13 @@ type Rules struct {
 	QueryTimeout           time.Duration // from the request to its end, the wait for a server included
 	TransactionTimeout     time.Duration
 	IdleTransactionTimeout time.Duration
+	ClientWriteTimeout     time.Duration // of a client that takes nothing of what it is sent
 }
 
 // timed reports that there are limits of time.
 func (r *Rules) timed() bool {
-	return r.ClientIdleTimeout > 0 || r.QueryTimeout > 0 || r.TransactionTimeout > 0 || r.IdleTransactionTimeout > 0
+	return r.ClientIdleTimeout > 0 || r.QueryTimeout > 0 || r.TransactionTimeout > 0 || r.IdleTransactionTimeout > 0 ||
+		r.ClientWriteTimeout > 0
 }
 
 // rules are those for a client.

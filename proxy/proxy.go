@@ -44,6 +44,8 @@ type Counters struct {
 
 	TurnedAway atomic.Uint64 // clients for whom there was no file descriptor
 
+	WriteTimeouts atomic.Uint64 // clients that were ended because they took nothing of what they were sent
+
 	// Cancel requests that were dropped.
 	CancelsWrong   atomic.Uint64 // with a key of no session
 	CancelsForeign atomic.Uint64 // with a key of another pgvip

@@ -65,6 +65,9 @@ type session struct {
 	started   time.Time
 	since     time.Time // see clock
 	notified  bool      // that it waits
+	taken     time.Time // clogged: when the client was last seen to take something
+	looked    time.Time // clogged: when we last looked
+	untaken   int       // clogged: how much it had not taken then
 	asked     time.Time // when its last request began that needed a server
 	frames    wire.Framer
 	phase     phase

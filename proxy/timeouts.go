@@ -21,6 +21,7 @@ const (
 	queryTooLong              // query_timeout
 	transactionTooLong        // transaction_timeout
 	transactionIdle           // idle_transaction_timeout
+	writeLook                 // client_write_timeout: time to look whether the client has taken anything
 )
 
 // clock is what the deadlines of a session depend on.
@@ -32,6 +33,8 @@ type clock struct {
 	since    time.Time // when this state, or for a running query the request, began
 	began    time.Time // the transaction
 	notified bool      // that it waits
+	clogged  bool      // replies are queued that the client does not take
+	looked   time.Time // clogged: when we last looked whether it has
 }
 
 // deadline gives the first thing that is going to happen, if the session stays
@@ -45,6 +48,9 @@ func (c *clock) deadline(r *Rules, notify time.Duration) (at time.Time, what exp
 		if end := from.Add(limit); what == nothing || end.Before(at) {
 			at, what = end, then
 		}
+	}
+	if c.clogged && r.ClientWriteTimeout > 0 {
+		first(c.looked, max(r.ClientWriteTimeout/writeLooks, 1), writeLook)
 	}
 	switch c.phase {
 	case resting:
@@ -73,7 +79,7 @@ func (c *clock) deadline(r *Rules, notify time.Duration) (at time.Time, what exp
 
 // clock is where the session stands.
 func (s *session) clock() clock {
-	c := clock{phase: s.phase, since: s.since, notified: s.notified}
+	c := clock{phase: s.phase, since: s.since, notified: s.notified, clogged: s.clogged, looked: s.looked}
 	if s.phase != bound {
 		return c
 	}
@@ -126,13 +132,17 @@ func (s *session) watch() {
 	}
 }
 
-// expire does what the session's deadline says.
-func (s *session) expire(what expiry) {
+// expire does what the session's deadline says. It reports whether the session is
+// to be looked at again.
+func (s *session) expire(what expiry) bool {
 	switch what {
 	case waitNotice:
 		s.notified = true
 		s.conn.Write((&wire.Error{Severity: wire.SeverityNotice, Code: wire.CodeSuccess,
 			Message: "waiting for a server connection", Hint: s.obstacle()}).Append(nil))
+		return true
+	case writeLook:
+		return s.lookTaken()
 	case clientIdle:
 		s.timeOut("client_idle_timeout", wire.CodeIdleSession, "terminating connection due to idle-session timeout")
 	case queryTooLong:
@@ -142,6 +152,7 @@ func (s *session) expire(what expiry) {
 	case transactionIdle:
 		s.timeOut("idle_transaction_timeout", wire.CodeIdleInTransaction, "terminating connection due to idle-in-transaction timeout")
 	}
+	return false
 }
 
 func (s *session) timeOut(setting, code, message string) {
@@ -251,8 +262,7 @@ func (sh *shard) tick() {
 		c := s.clock()
 		at, what := c.deadline(s.rules, sh.notify)
 		if what != nothing && !at.After(now) {
-			s.expire(what)
-			if what != waitNotice {
+			if !s.expire(what) {
 				continue
 			}
 			c = s.clock()

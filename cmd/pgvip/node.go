@@ -275,6 +275,7 @@ func proxyRules(r config.Rules) proxy.Rules {
 		QueryTimeout:             r.QueryTimeout,
 		TransactionTimeout:       r.TransactionTimeout,
 		IdleTransactionTimeout:   r.IdleTransactionTimeout,
+		ClientWriteTimeout:       r.ClientWriteTimeout,
 	}
 }
 
@@ -300,6 +301,7 @@ func poolSettings(in *inputs) pool.Settings {
 		ServerRoundRobin:     c.ServerRoundRobin,
 
 		ServerResetQueryAlways: c.ServerResetQueryAlways,
+		ServerResetTimeout:     c.ServerResetTimeout,
 		CancelWaitTimeout:      c.CancelWaitTimeout,
 		Keepalive:              serverKeepalive(c),
 		TLS:                    in.serverTLS,
