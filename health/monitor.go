@@ -23,8 +23,12 @@ type Config struct {
 	Urgent    time.Duration // between probes of a node that may become the primary; default 20ms
 	DownInter time.Duration // between probes of a node that is down; default Inter
 	Timeout   time.Duration // of a login, and of a question; default 1s
-	Rise      int           // answers until a node that was down is up; default 2
-	Fall      int           // silences until a node is down; default 3
+	// Crowd is told how many connections a node has and may have. It is called by
+	// the probers and must not block; may be nil.
+	Crowd func(addr string, c Crowd)
+
+	Rise int // answers until a node that was down is up; default 2
+	Fall int // silences until a node is down; default 3
 }
 
 func (c Config) withDefaults() Config {

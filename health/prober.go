@@ -20,7 +20,9 @@ type prober struct {
 	wake   chan struct{} // holds one token when the next probe must not wait
 
 	// Owned by run.
-	conn Conn // nil when there is none
+	conn       Conn      // nil when there is none
+	looked     time.Time // at the crowd
+	recovering bool      // by the last answer
 
 	mu      sync.Mutex
 	verdict verdict   // guarded by mu
@@ -59,6 +61,9 @@ func (p *prober) run(ctx context.Context) {
 		}
 		p.note(kind, a, err, began)
 		p.report()
+		if err == nil && kind == BySQL {
+			p.countCrowd(ctx, a)
+		}
 		p.wait(ctx, began)
 	}
 }

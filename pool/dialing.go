@@ -59,6 +59,11 @@ func (t *Set) LoginAs(ctx context.Context, key Key, c auth.Credential) (*dial.Co
 func (t *Set) dial(
 	ctx context.Context, settings *Settings, key Key, role route.Role, params []wire.Param, c auth.Credential,
 ) (*dial.Conn, error) {
+	leave, err := t.berths.enter(ctx, key.Node.Addr)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	select {
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()

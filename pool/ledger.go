@@ -23,6 +23,7 @@ type ledger struct {
 
 	mu     sync.Mutex
 	limits map[limitKey]*limit // guarded by mu
+	rooms  map[string]room     // of nodes, by address; guarded by mu
 	wishes []*claim            // first come, first served; guarded by mu
 }
 
@@ -36,7 +37,7 @@ func (c calls) run() {
 }
 
 func newLedger() *ledger {
-	return &ledger{start: time.Now(), limits: make(map[limitKey]*limit)}
+	return &ledger{start: time.Now(), limits: make(map[limitKey]*limit), rooms: make(map[string]room)}
 }
 
 // at is a time as the ledger counts it: never 0.
@@ -57,6 +58,9 @@ func (l *ledger) limit(key limitKey) *limit {
 	lim := l.limits[key]
 	if lim == nil {
 		lim = &limit{key: key, members: make(map[*account]struct{})}
+		if key.kind == nodeLimit {
+			lim.max = l.rooms[key.addr].max()
+		}
 		l.limits[key] = lim
 	}
 	lim.accounts++
@@ -355,6 +359,6 @@ func (l *ledger) obstacle(c *claim) string {
 	case databaseLimit:
 		return "All servers that database \"" + lim.key.name + "\" may have are in use; see max_db_connections."
 	default:
-		return "All servers that the node may have are in use."
+		return "All servers that the node may have are in use; see max_connections of PostgreSQL."
 	}
 }

@@ -122,7 +122,7 @@ func (b *books) check(t *rapid.T) {
 func TestLedgerAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := newBooks()
-		nodes := []*route.Node{{Name: "a"}, {Name: "b"}}
+		nodes := []*route.Node{{Name: "a", Addr: "a:5432"}, {Name: "b", Addr: "b:5432"}}
 		account := func(t *rapid.T) *account {
 			if len(b.accounts) < 6 {
 				return b.open(nodes[rapid.IntRange(0, 1).Draw(t, "node")],
@@ -142,7 +142,10 @@ func TestLedgerAgainstModel(t *testing.T) {
 					}
 				}
 			},
-			"wish":  func(t *rapid.T) { b.claim(account(t), true) },
+			"wish": func(t *rapid.T) { b.claim(account(t), true) },
+			"crowd": func(t *rapid.T) {
+				b.ledger.crowd(nodes[rapid.IntRange(0, 1).Draw(t, "node")].Addr, max.Draw(t, "usable"), max.Draw(t, "backends"), max.Draw(t, "dialing"))
+			},
 			"bound": func(t *rapid.T) { b.bound(account(t), max.Draw(t, "user"), max.Draw(t, "database")) },
 			"give": func(t *rapid.T) {
 				if len(b.held) == 0 {

@@ -66,9 +66,13 @@ func (p *Pool) adopt(conn *Conn, generation int) {
 		p.retryLater(retryPause)
 		return
 	}
+	found := p.trouble
 	p.trouble = false
 	p.servers[s] = struct{}{}
 	p.returned(s)
+	if found {
+		p.fill()
+	}
 }
 
 // newServer makes a server of a logged-in connection, which its loop owns then.

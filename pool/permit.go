@@ -90,13 +90,17 @@ func (p *Pool) openAccount() {
 // lacks reports that somebody waits for whom no login is under way yet, and
 // there is room in the pool.
 func (p *Pool) lacks() bool {
-	return !p.retired && !p.paused && !p.held && !p.retry.Pending() && p.queue.size > p.dialing+p.arriving && p.room()
+	return !p.retired && !p.paused && !p.held && !p.retry.Pending() && p.queue.size > p.dialing+p.arriving && !p.scouting() && p.room()
 }
+
+// scouting reports that one login is finding out whether a node that has let nobody
+// in lets somebody in again: a crowd would only be turned away as well.
+func (p *Pool) scouting() bool { return p.trouble && p.dialing > 0 }
 
 // cold reports that the pool has fewer servers than min_pool_size wants, or a
 // switchover that was announced.
 func (p *Pool) cold() bool {
-	if p.retired || p.paused || p.held || p.retry.Pending() || p.params != nil || !p.room() {
+	if p.retired || p.paused || p.held || p.retry.Pending() || p.params != nil || p.scouting() || !p.room() {
 		return false
 	}
 	if p.pending {

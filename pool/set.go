@@ -65,6 +65,7 @@ type Set struct {
 	news     func(Key, route.Role, []wire.Param)
 	open     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots    chan struct{} // one token for each login under way
+	berths   berths        // and for each of one node
 	keys     *auth.KeyCache
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc

@@ -204,11 +204,14 @@ func serverKeepalive(c *config.Config) *dial.Keepalive {
 	return &k
 }
 
+// crowd passes on what a health check counted at a node.
+func (n *node) crowd(addr string, c health.Crowd) { n.pools.Crowd(addr, c.Usable, c.Backends) }
+
 func (n *node) healthConfig(c *config.Config) health.Config {
 	p := &c.Probe
 	n.patroni = health.NewREST(health.RESTConfig{Dial: n.names.DialContext})
 	return health.Config{
-		Login: advised(n.probe()), Check: checkOf(c), Connect: n.connectProbe, Get: n.patroni.Get,
+		Login: advised(n.probe()), Check: checkOf(c), Connect: n.connectProbe, Get: n.patroni.Get, Crowd: n.crowd,
 		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
 		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
 	}
