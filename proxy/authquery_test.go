@@ -40,7 +40,7 @@ func asking(m auth.Method, q AuthQuery) plan {
 }
 
 func passwordOf(s *site, user, password string) string {
-	return tcp(s.primary, "sslmode=disable user="+user+" password="+password)
+	return tcp(s.primary, "sslmode="+sslmode()+" user="+user+" password="+password)
 }
 
 // TestAuthQuery: whatever kind of secret PostgreSQL holds, it lets the right
@@ -123,7 +123,7 @@ func TestAuthQueryRefusals(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSite(t, asking(auth.SCRAM, test.query))
 			quoted := "'" + strings.ReplaceAll(test.user, "'", `\'`) + "'"
-			if got := whoami(t, tcp(s.primary, "sslmode=disable user="+quoted+" password="+lab.AppPassword)); got != test.want {
+			if got := whoami(t, tcp(s.primary, "sslmode="+sslmode()+" user="+quoted+" password="+lab.AppPassword)); got != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 			refused := s.logs.FilterMessage("login refused").All()
@@ -345,9 +345,13 @@ func TestReplicationIsLookedUp(t *testing.T) {
 			return q
 		}
 	}})
+	encryption := "no encryption"
+	if inTLS() {
+		encryption = "SSL encryption"
+	}
 	for replication, want := range map[string]string{
 		"true":     "",
-		"database": `28000 pg_hba.conf rejects connection for host "127.0.0.1", user "replicator", database "replication", no encryption`,
+		"database": `28000 pg_hba.conf rejects connection for host "127.0.0.1", user "replicator", database "replication", ` + encryption,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()

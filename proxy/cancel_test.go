@@ -45,45 +45,49 @@ func TestCancelWaiting(t *testing.T) {
 		{"queued with a batch", false, batch},
 		{"parked", true, pgscript.Query("SELECT 1")},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			s := newSite(t, plan{})
-			holder, c := login(t, s.primary), login(t, s.primary)
-			where := queued
-			if test.parked {
-				where = parked
-				s.proxy.SetTable(table(nil))
-			} else {
-				holder.exec("SELECT 1")
-			}
-			c.send(test.send)
-			eventually(t, "it waits", func() bool { return s.phases()[where] == 1 })
-			c.cancel(s.primary)
-			if r := c.answer(); r.state() != "57014" || r.err.Severity != "ERROR" || r.types != "EZ" || r.ready != 'I' {
-				t.Fatalf("got %+v, want ERROR 57014 and ReadyForQuery", r)
-			}
-			eventually(t, "it rests", func() bool { return s.phases()[where] == 0 })
-			// Of two requests in the pipeline, the first is cancelled.
-			c.send(pgscript.Query("SELECT 41"), pgscript.Query("SELECT 42"))
-			eventually(t, "it waits again", func() bool { return s.phases()[where] == 1 })
-			c.cancel(s.primary)
-			if r := c.answer(); r.state() != "57014" {
-				t.Fatalf("got %+v, want 57014", r)
-			}
-			holder.leave()
-			if test.parked {
-				s.proxy.SetTable(table(node("n1", pg.Addr)))
-			}
-			if r := c.answer(); r.err != nil || r.rows[0] != "42" {
-				t.Errorf("behind the cancelled request: %+v", r)
-			}
-		})
+		for mode, set := range modes {
+			t.Run(test.name+", "+mode, func(t *testing.T) {
+				s := newSite(t, plan{pool: set})
+				holder, c := login(t, s.primary), login(t, s.primary)
+				where := queued
+				if test.parked {
+					where = parked
+					s.proxy.SetTable(table(nil))
+				} else {
+					holder.exec("BEGIN")
+				}
+				c.send(test.send)
+				eventually(t, "it waits", func() bool { return s.phases()[where] == 1 })
+				c.cancel(s.primary)
+				if r := c.answer(); r.state() != "57014" || r.err.Severity != "ERROR" || r.types != "EZ" || r.ready != 'I' {
+					t.Fatalf("got %+v, want ERROR 57014 and ReadyForQuery", r)
+				}
+				eventually(t, "it rests", func() bool { return s.phases()[where] == 0 })
+				// Of two requests in the pipeline, the first is cancelled.
+				c.send(pgscript.Query("SELECT 41"), pgscript.Query("SELECT 42"))
+				eventually(t, "it waits again", func() bool { return s.phases()[where] == 1 })
+				c.cancel(s.primary)
+				if r := c.answer(); r.state() != "57014" {
+					t.Fatalf("got %+v, want 57014", r)
+				}
+				holder.leave()
+				if test.parked {
+					s.proxy.SetTable(table(node("n1", pg.Addr)))
+				}
+				if r := c.answer(); r.err != nil || r.rows[0] != "42" {
+					t.Errorf("behind the cancelled request: %+v", r)
+				}
+			})
+		}
 	}
 }
 
 // TestCancelNothing: a client that waits for nothing has nothing cancelled,
 // neither its next query nor the work of pgvip.
-func TestCancelNothing(t *testing.T) {
-	s := newSite(t, plan{})
+func TestCancelNothing(t *testing.T) { inModes(t, cancelNothing) }
+
+func cancelNothing(t *testing.T, mode func(*pool.Settings)) {
+	s := newSite(t, plan{pool: mode})
 	c := login(t, s.primary)
 	c.cancel(s.primary) // before it has a server
 	c.exec("SELECT 1")

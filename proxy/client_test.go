@@ -61,6 +61,14 @@ func reach(t testing.TB, addr string) *client {
 	return dialTo(t, addr)
 }
 
+// sslmode is reach for clients that go by a conninfo.
+func sslmode() string {
+	if inTLS() {
+		return "require"
+	}
+	return "disable"
+}
+
 // dialTLS connects, asks for TLS and shakes hands. The server's certificate is not
 // looked at.
 func dialTLS(t testing.TB, addr string, config *tls.Config) *client {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,7 +25,16 @@ func TestStartupPacketsAsDirect(t *testing.T) {
 		{"over 4 kB", with("search_path", strings.Repeat("a_schema, ", 500)+"public")},
 		{"almost 10,000 bytes", with("search_path", strings.Repeat("a_schema, ", 980)+"public")},
 		{"many parameters", with(slices.Repeat([]string{"DateStyle", "German", "work_mem", "5MB"}, 150)...)},
-		{"double NUL", append(with()[:len(with())-1:len(with())-1], 0, 0)[:len(with())]},
+		{"one NUL more", longer(with(), "\x00")},
+		{"bytes behind the end", longer(with(), "more")},
+		{"a name behind the end", longer(with(), "x\x00y\x00\x00")},
+		{"no terminator", shorter(with(), 1)},
+		{"value not terminated", shorter(with(), 2)},
+		{"name without a value", longer(shorter(with(), 1), "x\x00")},
+		{"version only", []byte{0, 0, 0, 8, 0, 3, 0, 0}},
+		{"no parameters", pgscript.Startup()},
+		{"no user", pgscript.Startup("database", lab.AppDatabase)},
+		{"a name longer than any role", pgscript.Startup("user", lab.TrustUser, "database", strings.Repeat("d", 100))},
 		{"user twice", pgscript.Startup("user", "nobody", "user", lab.TrustUser, "database", lab.AppDatabase)},
 		{"database twice", pgscript.Startup("user", lab.TrustUser, "database", "nowhere", "database", lab.AppDatabase)},
 		{"a parameter twice", with("application_name", "one", "DateStyle", "SQL", "application_name", "two", "datestyle", "German")},
@@ -39,6 +49,15 @@ func TestStartupPacketsAsDirect(t *testing.T) {
 		})
 	}
 }
+
+// longer is a startup packet with more at its end, shorter one with less.
+func longer(packet []byte, more string) []byte {
+	packet = append(slices.Clone(packet), more...)
+	binary.BigEndian.PutUint32(packet, uint32(len(packet)))
+	return packet
+}
+
+func shorter(packet []byte, n int) []byte { return longer(packet[:len(packet)-n], "") }
 
 // opening is what comes of a startup packet: an SQLSTATE, or whose session it is.
 func opening(t *testing.T, addr string, packet []byte) string {

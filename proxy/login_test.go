@@ -23,7 +23,7 @@ func connect(addr, user, password, database string) (string, error) {
 	defer cancel()
 	host, port, _ := strings.Cut(addr, ":")
 	conn, err := pgconn.Connect(ctx, "host="+host+" port="+port+" user="+user+" password="+password+
-		" dbname="+database+" sslmode=disable")
+		" dbname="+database+" sslmode="+sslmode())
 	if err != nil {
 		return "", err
 	}
@@ -84,7 +84,7 @@ func TestLoginMethods(t *testing.T) {
 func TestUnknownUserTakesTheSameSteps(t *testing.T) {
 	s := newSite(t, plan{users: passThrough(t), proxy: func(set *Settings) { set.AuthMethod = auth.SCRAM }})
 	steps := func(user string) (types []string, text string) {
-		c := dialTo(t, s.primary)
+		c := reach(t, s.primary)
 		c.send(pgscript.Startup("user", user, "database", "app"))
 		types = append(types, typeOf(c.receive()))
 		first := "n,,n=,r=abcdefghijklmnop"
@@ -167,8 +167,8 @@ func TestEncryptionRequests(t *testing.T) {
 		{"gss", [][]byte{gss, startup}, ""},
 		{"ssl then gss", [][]byte{ssl, gss, startup}, ""},
 		{"gss then ssl", [][]byte{gss, ssl, startup}, ""},
-		{"ssl twice", [][]byte{ssl, ssl}, "08P01"},
-		{"gss twice", [][]byte{gss, ssl, gss}, "08P01"},
+		{"ssl twice", [][]byte{ssl, ssl}, "0A000"},
+		{"gss twice", [][]byte{gss, ssl, gss}, "0A000"},
 		{"startup behind ssl", [][]byte{slices.Concat(ssl, startup)}, "08P01"},
 		{"one byte behind gss", [][]byte{append(slices.Clone(gss), 'x')}, "08P01"},
 	} {
@@ -212,7 +212,7 @@ func TestHostileStartup(t *testing.T) {
 		{"password message early", append(slices.Clone(valid), pgscript.Message('p', []byte("x\x00"))...), "08P01"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := dialTo(t, s.primary)
+			c := reach(t, s.primary)
 			c.send(test.bytes)
 			err := c.welcomed()
 			if test.name == "password message early" && err == nil {
@@ -230,14 +230,14 @@ func TestHostileStartup(t *testing.T) {
 // the same segment belongs to the session.
 func TestStartupBytewise(t *testing.T) {
 	s := newSite(t, plan{})
-	c := dialTo(t, s.primary)
+	c := reach(t, s.primary)
 	for _, b := range pgscript.Startup("user", lab.TrustUser, "database", lab.AppDatabase) {
 		c.send([]byte{b})
 	}
 	if err := c.welcomed(); err != nil {
 		t.Fatal(err)
 	}
-	eager := dialTo(t, s.primary)
+	eager := reach(t, s.primary)
 	eager.send(pgscript.Startup("user", lab.TrustUser, "database", lab.AppDatabase), pgscript.Query("SELECT 7"))
 	if err := eager.welcomed(); err != nil {
 		t.Fatal(err)

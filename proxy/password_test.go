@@ -39,7 +39,7 @@ const (
 // run plays the talk and returns what the server said in the end.
 func (s scramTalk) run(t *testing.T, addr string) *pgproto3.ErrorResponse {
 	t.Helper()
-	c := dialTo(t, addr)
+	c := reach(t, addr)
 	c.send(pgscript.Startup("user", lab.AppUser, "database", lab.AppDatabase))
 	if _, ok := c.receive().(*pgproto3.AuthenticationSASL); !ok {
 		t.Fatal("no SCRAM")
@@ -97,6 +97,15 @@ func TestPasswordMessagesThatMakeNoSense(t *testing.T) {
 		{"short proof", good, final("c=biws,r=NONCE,p=AAAA")},
 		{"proof that is no base64", good, final("c=biws,r=NONCE,p=!!!!")},
 		{"wrong proof", good, final("c=biws,r=NONCE" + someProof)},
+		{"flag y, wrong proof", initial("SCRAM-SHA-256", "y,,n=,r=abcdefghijklmnop"), final("c=eSws,r=NONCE" + someProof)}, // in TLS a downgrade
+		{"PLUS with n", initial("SCRAM-SHA-256-PLUS", "n,,n=,r=abc"), nil},
+		{"PLUS with y", initial("SCRAM-SHA-256-PLUS", "y,,n=,r=abc"), nil},
+		{"PLUS of another type", initial("SCRAM-SHA-256-PLUS", "p=tls-unique,,n=,r=abc"), nil},
+		{"PLUS bound to nothing", initial("SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,n=,r=abcdefghijklmnop"),
+			final("c=cD10bHMtc2VydmVyLWVuZC1wb2ludCws,r=NONCE" + someProof)},
+		{"long name", initial("SCRAM-SHA-256", "n,,n="+strings.Repeat("n", 900)+",r=abc,m"), nil},
+		{"long mechanism", initial(strings.Repeat("SCRAM-SHA-256", 70), clientFirst), nil},
+		{"long extension", initial("SCRAM-SHA-256", "n,,n=,r=abcdefghijklmnop,x="+strings.Repeat("x", 900)), final("c=biws,r=NONCE" + someProof)},
 		{"something behind the proof", good, final("c=biws,r=NONCE" + someProof + ",x=y")},
 	} {
 		t.Run(talk.name, func(t *testing.T) {
@@ -117,7 +126,7 @@ func TestPasswordMessageIsBounded(t *testing.T) {
 	for _, method := range []auth.Method{auth.Password, auth.MD5, auth.SCRAM} {
 		s := newSite(t, plan{users: `"app" "x"`, proxy: func(set *Settings) { set.AuthMethod = method }})
 		for _, head := range []string{"p\x7f\xff\xff\xff", "p\xff\xff\xff\xff", "p\x00\x00\x00\x03", "p\x00\x01\x00\x05"} {
-			c := dialTo(t, s.primary)
+			c := reach(t, s.primary)
 			c.send(pgscript.Startup("user", "app", "database", "app"))
 			c.receive()
 			c.send([]byte(head))
@@ -137,7 +146,7 @@ func TestLongAndEmptyPasswords(t *testing.T) {
 		set.AuthMethod, set.FailoverWaitTimeout = auth.Password, 1
 	}})
 	answer := func(addr, password string) string {
-		c := dialTo(t, addr)
+		c := reach(t, addr)
 		c.send(pgscript.Startup("user", lab.PlainUser, "database", lab.AppDatabase))
 		c.receive()
 		c.send(pgscript.Message('p', pgscript.Strings(password)))
@@ -160,7 +169,7 @@ func TestLongAndEmptyPasswords(t *testing.T) {
 // transcript gives all bytes of a login that fails, with the nonces taken out.
 func transcript(t *testing.T, addr, user string) []byte {
 	t.Helper()
-	c := dialTo(t, addr)
+	c := reach(t, addr)
 	c.send(pgscript.Startup("user", user, "database", "app"))
 	var all []byte
 	read := func(n int) []byte {

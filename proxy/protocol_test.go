@@ -26,7 +26,7 @@ func startupOf(version uint32, params ...string) []byte {
 // loginWith logs in as the trusted user with a version of the protocol.
 func loginWith(t testing.TB, addr string, version uint32) *client {
 	t.Helper()
-	c := dialTo(t, addr)
+	c := reach(t, addr)
 	c.send(startupOf(version))
 	if err := c.welcomed(); err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestProtocolVersions(t *testing.T) {
 			"\x00\x03\x00\x00\x00\x00\x00\x03_pq_.b\x00_pq_.b\x00_pq_.a\x00", 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := dialTo(t, s.primary)
+			c := reach(t, s.primary)
 			c.send(startupOf(test.version, test.params...))
 			want := ""
 			if test.negotiation != "" {
@@ -83,7 +83,7 @@ func TestProtocolVersions(t *testing.T) {
 func TestOtherMajorVersions(t *testing.T) {
 	s := newSite(t, plan{})
 	for _, version := range []uint32{2 << 16, 4 << 16, 4<<16 | 1} {
-		c := dialTo(t, s.primary)
+		c := reach(t, s.primary)
 		c.send(startupOf(version))
 		err := c.welcomed()
 		want := fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", version>>16, version&0xffff)
@@ -96,7 +96,7 @@ func TestOtherMajorVersions(t *testing.T) {
 // TestNegotiationWithPassword: the message comes once, before the exchange.
 func TestNegotiationWithPassword(t *testing.T) {
 	s := newSite(t, plan{users: passThrough(t), proxy: func(set *Settings) { set.AuthMethod = auth.SCRAM }})
-	c := dialTo(t, s.primary)
+	c := reach(t, s.primary)
 	c.send(startupOf(3<<16|9999, "user", lab.AppUser))
 	if _, ok := c.receive().(*pgproto3.NegotiateProtocolVersion); !ok {
 		t.Fatal("no NegotiateProtocolVersion before anything else")
@@ -183,6 +183,9 @@ func TestServersWithLongKeysOrNone(t *testing.T) {
 				pgscript.Steps(pgscript.ExpectStartup(), pgscript.ExpectBody("\x04\xd2\x16\x2e\x00\x00\x00\x09"+key), pgscript.Tell(cancelled), pgscript.Close()))
 			s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
 			c := loginWith(t, s.replica, wire.ProtocolVersion32)
+			if len(c.key) != 32 || c.pid == 9 {
+				t.Errorf("key %x of process %d is not our own", c.key, c.pid)
+			}
 			c.send(pgscript.Query("SELECT 1"))
 			eventually(t, "it runs", func() bool { return s.phases()[bound] == 1 })
 			c.cancel(s.replica)

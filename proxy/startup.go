@@ -65,7 +65,7 @@ func (a *attempt) readStartup() (*wire.Startup, error) {
 			return s, nil
 		}
 		if seen[s.Code] || a.tlsState != nil {
-			return nil, wire.Fatal(wire.CodeProtocolViolation, "unsupported frontend protocol: encryption was asked for again", "")
+			return nil, wire.UnsupportedProtocol(s.Code)
 		}
 		seen[s.Code] = true
 		if err := a.answerEncryption(s.Code); err != nil {

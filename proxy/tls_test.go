@@ -58,15 +58,15 @@ func TestEncryptionRequestsAndTLS(t *testing.T) {
 	t.Run("ssl again", func(t *testing.T) {
 		c := dialTLS(t, s.primary, new(tls.Config))
 		c.send(sslRequest)
-		if got := c.fatal(); got != "08P01" {
-			t.Errorf("SQLSTATE %s, want 08P01", got)
+		if got := c.fatal(); got != "0A000" {
+			t.Errorf("SQLSTATE %s, want 0A000", got)
 		}
 	})
 	t.Run("gss inside", func(t *testing.T) {
 		c := dialTLS(t, s.primary, new(tls.Config))
 		c.send(gssRequest)
-		if got := c.fatal(); got != "08P01" {
-			t.Errorf("SQLSTATE %s, want 08P01", got)
+		if got := c.fatal(); got != "0A000" {
+			t.Errorf("SQLSTATE %s, want 0A000", got)
 		}
 	})
 	t.Run("gss before", func(t *testing.T) {
@@ -130,16 +130,21 @@ func TestDirectTLS(t *testing.T) {
 	if got := without.fatal(); got != "08P01" {
 		t.Errorf("without ALPN: SQLSTATE %s, want 08P01", got)
 	}
-	if err := dialTo(t, s.primary).encrypt(&tls.Config{NextProtos: []string{"h2"}}); err == nil {
-		t.Error("a client of another protocol was let in")
+	if err := dialTo(t, s.primary).encrypt(&tls.Config{NextProtos: []string{"h2"}}); err == nil || !strings.Contains(err.Error(), "no application protocol") {
+		t.Errorf("a client of another protocol: %v, want that alert", err)
 	}
-	inside := dialTo(t, s.primary)
-	if err := inside.encrypt(&tls.Config{NextProtos: ours}); err != nil {
-		t.Fatal(err)
+	if err := dialTo(t, s.primary).encrypt(&tls.Config{NextProtos: []string{"h2", "postgresql"}}); err != nil {
+		t.Errorf("a client of two protocols: %v", err)
 	}
-	inside.send(sslRequest)
-	if got := inside.fatal(); got != "08P01" {
-		t.Errorf("SSLRequest inside: SQLSTATE %s, want 08P01", got)
+	for name, request := range map[string][]byte{"SSLRequest": sslRequest, "GSSENCRequest": gssRequest} {
+		inside := dialTo(t, s.primary)
+		if err := inside.encrypt(&tls.Config{NextProtos: ours}); err != nil {
+			t.Fatal(err)
+		}
+		inside.send(request)
+		if got := inside.fatal(); got != "0A000" {
+			t.Errorf("%s inside: SQLSTATE %s, want 0A000", name, got)
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ const (
 //
 // Words are split at white space unless a backslash stands before it. Settings
 // in options are applied before those of the packet's other parameters. A
-// setting without a value is an *Error with PostgreSQL's own text.
+// setting without a value is an *Error with PostgreSQL's own text; one without a
+// name, which no startup packet could carry, is left in rest.
 func ParseOptions(options string) (params []Param, rest []string, err error) {
 	words := splitOptions(options)
 	for len(words) > 0 {
@@ -33,10 +34,14 @@ func ParseOptions(options string) (params []Param, rest []string, err error) {
 			return params, append(append(rest, word), words...), nil
 		case strings.HasPrefix(word, "--"):
 			p, ok := cutSetting(word[2:])
-			if !ok {
+			switch {
+			case !ok:
 				return nil, nil, errNoValue("--" + word[2:])
+			case p.Name == "":
+				rest = append(rest, word)
+			default:
+				params = append(params, p)
 			}
-			params = append(params, p)
 		case len(word) > 1 && word[0] == '-':
 			group := readGroup(word, words)
 			if group.err != nil {
@@ -80,8 +85,9 @@ func readGroup(word string, following []string) (g switchGroup) {
 		if argument == "" && len(following) > 0 {
 			argument, g.taken = following[0], 1
 		}
+		missing := argument == "" && g.taken == 0
 		switch p, ok := cutSetting(argument); {
-		case !setting:
+		case !setting || missing || ok && p.Name == "":
 			g.rest = append(g.rest, "-"+word[i:])
 			g.rest = append(g.rest, following[:g.taken]...)
 		case ok:

@@ -88,10 +88,8 @@ func ParseStartup(body []byte) (*Startup, error) {
 	case CancelRequestCode:
 		return s, s.parseCancel(body)
 	}
-	if major, minor := s.Code>>16, s.Code&0xffff; major != 3 {
-		return nil, Fatal(CodeFeatureNotSupported, fmt.Sprintf(
-			"unsupported frontend protocol %d.%d: server supports 3.0 to %d.%d", major, minor,
-			latestProtocol>>16, latestProtocol&0xffff), "")
+	if s.Code>>16 != 3 {
+		return nil, UnsupportedProtocol(s.Code)
 	}
 	return s, s.parseParams(body)
 }
@@ -200,6 +198,13 @@ func (s *Startup) Append(dst []byte) []byte {
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, strings.ReplaceAll(s, "\x00", "")...)
 	return append(dst, 0)
+}
+
+// UnsupportedProtocol refuses a startup packet for its code, which may be a request
+// that has been made before.
+func UnsupportedProtocol(code uint32) *Error {
+	return Fatal(CodeFeatureNotSupported, fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to %d.%d",
+		code>>16, code&0xffff, latestProtocol>>16, latestProtocol&0xffff), "")
 }
 
 func errStartupLength() *Error {

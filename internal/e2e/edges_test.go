@@ -16,21 +16,39 @@ import (
 // pgvip to PostgreSQL's bytes in each pool mode.
 var edges = map[int]map[string]string{
 	// Startup and TLS.
+	// Bytes behind a request for encryption: SSL, GSS, without TLS (the first test) and with
+	// it; behind a server's answer to ours.
 	1: {"proxy": "TestEncryptionRequests TestEncryptionRequestsAndTLS", "dial": "TestAnswersToSSLRequest"},
+	// GSS then SSL, SSL then GSS, one twice, without TLS and with it, and inside it.
 	2: {"proxy": "TestEncryptionRequests TestEncryptionRequestsAndTLS"},
+	// With ALPN, without, with another protocol; requests inside; no TLS at all.
 	3: {"proxy": "TestDirectTLS TestDirectTLSWhereThereIsNone"},
+	// Versions 3.0 to 3.9999 and extensions: the bytes PostgreSQL 18 gave, written down; other
+	// majors; once, in front of a password.
 	4: {"proxy": "TestProtocolVersions TestOtherMajorVersions TestNegotiationWithPassword", "wire": "TestNegotiate"},
-	5: {"proxy": "TestServersWithLongKeysOrNone TestProtocolVersions", "dial": "TestLoginWithoutBackendKey"},
+	// Lengths of our keys by version; servers with keys of 4, 256 and no bytes; our keys at work.
+	5: {"proxy": "TestProtocolVersions TestServersWithLongKeysOrNone TestCancelWithWrongKey", "dial": "TestLoginWithoutBackendKey"},
+	// Odd packets beside PostgreSQL; byte by byte; what PostgreSQL closes for without a word;
+	// the console's database.
 	6: {"proxy": "TestStartupPacketsAsDirect TestStartupBytewise TestHostileStartup TestOperatorsAreHandedOver",
 		"wire": "TestStartupLengthBounds TestParseStartupRefuses TestParseStartupDatabaseDefaultsToUser"},
-	7: {"proxy": "TestParametersAsDirect", "wire": "TestParseOptions TestParseOptionsRefusesSettingWithoutValue"},
+	// Escapes, unknown switches, huge ones, all beside PostgreSQL; then through RESET.
+	7: {"proxy": "TestOptionsAsDirect TestParametersAsDirect TestServersRefusalVerbatim", "wire": "TestParseOptions TestParseOptionsRefusesSettingWithoutValue"},
+	// Attributes bad, long or missing, and flags with and without PLUS, beside PostgreSQL, which
+	// takes repeated ones (auth); lengths announced; long and empty passwords; unknown users: the
+	// same steps and bytes. That they take the same time is not measured.
 	8: {"proxy": "TestPasswordMessagesThatMakeNoSense TestPasswordMessageIsBounded TestLongAndEmptyPasswords TestUnknownUserTakesTheSameSteps TestUnknownUserGetsTheSameBytes",
-		"auth": "TestServerRefusesClientFirst TestServerRefusesClientFinal TestServerRefusesBindingFlags"},
-	9:  {"proxy": "TestLoginFailuresThatAreNone TestProxyPortCheck"},
-	10: {"proxy": "TestServersEndProperly"},
+		"auth": "TestServerRefusesClientFirst TestServerRefusesClientFinal TestServerRefusesBindingFlags TestUnknownUserLooksLikeOthers TestWarm"},
+	// Close, RST, an end after SSLRequest; behind a load balancer.
+	9: {"proxy": "TestLoginFailuresThatAreNone TestProxyPortCheck"},
+	// Servers of a pool at a stop, in TLS; connections of dial.
+	10: {"proxy": "TestServersEndProperly", "dial": "TestTLS"},
+	// search_path in both places; a password that has run out.
 	11: {"proxy": "TestAuthQueryIsNeutral TestAuthQueryRefusals"},
 	// Cancel requests.
-	12: {"console": "TestPauseWaits TestCancelNeedsTheKey TestCancelWithoutWaitingChangesNothing", "proxy": "TestCancelNothing TestCancelWaiting", "internal/e2e": "TestCancelWhileQueued TestCancelOfAnIdleClientDoesNothing"},
+	// An idle client, in a transaction too; one that waits for a server or for a primary;
+	// an operator whose PAUSE waits.
+	12: {"console": "TestPauseWaits TestCancelNeedsTheKey TestCancelWithoutWaitingChangesNothing", "proxy": "TestCancelNothing TestCancelWaiting TestOperatorsAreHandedOver", "internal/e2e": "TestCancelWhileQueued TestCancelOfAnIdleClientDoesNothing"},
 	// A request is under way when its query ends (by itself, by the request; delivery not
 	// yet certain): the server waits; then many of them at random.
 	13: {"proxy": "TestCancelMeetsTheEnd TestServerWaitsForItsCancel TestSecondCancel TestCancelStorm", "pool": "TestResetWaitsForCancel TestCancelOfUnknownFate"},
