@@ -67,7 +67,7 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 		}
 		return false, s.noteLong(message, piece)
 	case 't':
-		if s.known != nil && s.known.Repeats() {
+		if s.known != nil && s.known.Parameters(message, piece == wire.Whole) {
 			s.streamed = wire.Swallow
 		}
 		return s.streamed == wire.Forward, nil

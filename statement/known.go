@@ -6,6 +6,7 @@ type known struct {
 	present bool   // as of the last answer
 	next    bool   // once what is under way has been answered
 	stale   bool   // present, but not to be used: close it and parse it again
+	hollow  bool   // what is under way only stands in for it
 	listed  bool   // in the list of those used last
 	pos     uint64 // number of the last message under way
 	pending int    // how many are
@@ -78,6 +79,9 @@ func (s *Server) standing(st *Statement) (*known, standing) {
 	case k == nil:
 		return nil, absent
 	case s.unclear(k.pos):
+		return k, unclear
+	case k.hollow && k.pos > s.replies.Done():
+		s.awaited = k.pos
 		return k, unclear
 	case k.pos > s.replies.Done():
 		if k.next {

@@ -24,12 +24,14 @@ func (s *Server) parse(out, raw, m, name, text []byte) ([]byte, Verdict) {
 	}
 	s.Counts.ClientParses++
 	out = append(out, raw...)
-	if is == present && s.replies.Status() == 'E' {
-		// In a failed transaction only the server knows whether it takes this one.
+	var pos uint64
+	// In a failed transaction only the server knows whether it takes this one. What
+	// ends the transaction it does, under a name that is free.
+	asks := is == present && s.replies.Status() == 'E'
+	if asks && (mayEnd(text) || !s.aborted()) {
 		is = stale
 	}
-	var pos uint64
-	if is == present {
+	if is == present && !asks {
 		s.recent.touch(k)
 		if pos = s.note('P', wire.Synthesise); pos != 0 {
 			s.push(op{pos: pos, kind: opParse})
@@ -38,7 +40,9 @@ func (s *Server) parse(out, raw, m, name, text []byte) ([]byte, Verdict) {
 		if is == stale {
 			out = s.sendClose(out, k)
 		}
-		out = s.makeRoom(out)
+		if is != present {
+			out = s.makeRoom(out)
+		}
 		_, pos = s.sendParse(st, wire.Forward)
 		out = appendParse(out, st.name, text)
 	}
@@ -73,11 +77,15 @@ func (s *Server) statusUnclear() bool {
 // first for what is wrong with its text, then as a duplicate.
 func (s *Server) parseDuplicate(out, raw []byte, old *Statement, name, text []byte) ([]byte, Verdict) {
 	k, is := s.standing(old)
-	if is == unclear {
+	if is == unclear || is != present && s.statusUnclear() {
 		return out, Wait
 	}
 	out = append(out, raw...)
-	if is != present {
+	switch {
+	case is == present:
+	case s.aborted():
+		out, k = s.supplyHollow(out, old, k, is, noTypes)
+	default:
 		out, k = s.supply(out, old, k, is)
 	}
 	if pos := s.note('P', wire.Forward); pos != 0 {

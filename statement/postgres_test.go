@@ -149,14 +149,16 @@ func TestKnownStatementAfterAPipelinedError(t *testing.T) {
 }
 
 // same compares what a client got. deviates allows for one thing: in a failed
-// transaction a statement that this server has not seen cannot be parsed there, an
-// error sooner than PostgreSQL's own, from where on the two differ.
+// transaction a statement that this server lacks, and whose shape is not known,
+// cannot be parsed, an error where PostgreSQL describes it or counts its parameters.
+// From there on the two differ.
 func same(got, want []string) (ok, deviates bool) {
 	for i, line := range got {
 		switch {
 		case i < len(want) && line == want[i]:
-		case strings.HasPrefix(line, "E ERROR 25P02"):
-			return slices.Contains(want[min(i, len(want)):], `Z "E"`), true
+		case strings.HasPrefix(line, "E ERROR 25P02") && i < len(want) &&
+			(strings.HasPrefix(want[i], "t ") || strings.HasPrefix(want[i], "E ERROR 08P01 bind message supplies ")):
+			return true, true
 		default:
 			return false, false
 		}

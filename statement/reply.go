@@ -11,6 +11,7 @@ type op struct {
 	name    string     // of a duplicate, as the client wrote it
 	unnamed *unnamed   // the client's
 	version uint64     // of the unnamed statement
+	hollow  bool       // of a Parse: what it makes only stands in for the statement
 	told    bool       // the server has said that it did it, or that it was done before
 }
 
@@ -59,6 +60,7 @@ func (s *Server) front() *op {
 // Got notes an answer of this type, one made up included. before is what
 // replies.Done was before it saw that answer.
 func (s *Server) Got(typ byte, before uint64) {
+	s.described(typ, before)
 	for s.first < len(s.ops) && s.ops[s.first].pos <= s.replies.Done() {
 		o := s.pop()
 		s.settle(o, outcomeOf(typ, &o, o.pos == before+1))
@@ -116,6 +118,10 @@ func (s *Server) settleParse(o op, how outcome) {
 		return
 	}
 	s.answered(o.known, true, how == done)
+	if o.hollow {
+		o.known.hollow = false
+		o.known.stale = o.known.present
+	}
 }
 
 // settleUnnamed: a failed Parse has dropped the old statement as well.

@@ -91,9 +91,9 @@ func (s *Server) Retry(out, message []byte) []byte {
 	return append(out, r.batch...)
 }
 
-// Repeats reports that a ParameterDescription, noted in replies, is one that the
+// repeats reports that a ParameterDescription, noted in replies, is one that the
 // client has: PostgreSQL sends it before it looks at the result.
-func (s *Server) Repeats() bool {
+func (s *Server) repeats() bool {
 	head, r := s.replies.Done()+1, &s.retry
 	if r.repeats == head {
 		r.repeats = 0

@@ -182,6 +182,9 @@ func (f *front) receive() {
 	}
 	before := b.replies.Done()
 	forward := b.got(typ, m)
+	if typ == 't' {
+		b.known.Parameters(m, true)
+	}
 	b.known.Got(typ, before)
 	if forward {
 		f.seen = append(f.seen, show(m))

@@ -42,11 +42,14 @@ type Server struct {
 	fresh   bool   // nothing was sent since that Sync but Parses
 	doubt   uint64 // number of the last message that may take statements away
 	risky   bool   // an Execute of this batch may
+	ran     bool   // something of this batch may have run
 	awaited uint64 // number of the message that a client waits for; 0 for none
 
 	unnamed     uint64 // version of the unnamed statement; 0 where nobody knows
 	unnamedNext uint64 // once message unnamedPos has been answered
 	unnamedPos  uint64
+
+	learning learning
 
 	// Counts is what was counted since the caller set it to zero.
 	Counts Counts
@@ -80,8 +83,9 @@ func (s *Server) Len() int { return s.recent.size }
 func (s *Server) Lend(c *Client, limit int) {
 	c.join(s.store)
 	s.client, s.limit = c, max(limit, 1)
-	s.risky, s.awaited, s.fresh = false, 0, true
+	s.risky, s.ran, s.awaited, s.fresh = false, false, 0, true
 	s.retry.first = 0
+	s.learning = learning{}
 }
 
 // Return ends it. Answers may still be under way.
@@ -129,7 +133,7 @@ func (s *Server) Forward(out, raw, m []byte) ([]byte, Verdict) {
 		if s.risky {
 			s.doubt = pos
 		}
-		s.fresh = false
+		s.fresh, s.ran = false, true
 		s.follow(out, raw, m)
 		return out, Pass
 	case 'Q':
@@ -142,7 +146,7 @@ func (s *Server) Forward(out, raw, m []byte) ([]byte, Verdict) {
 	case 'S':
 		s.sync = s.note('S', wire.Forward)
 		s.ready = s.sync
-		s.risky = false
+		s.risky, s.ran = false, false
 		s.follow(out, raw, m)
 		s.fresh = true
 		return out, Pass
@@ -240,14 +244,16 @@ func (s *Server) useNamed(out, raw, m []byte, at int, name []byte) ([]byte, Verd
 	}
 	s.Mark = st.mark
 	k, is := s.standing(st)
-	if is == unclear {
+	if is == unclear || is != present && s.statusUnclear() {
 		return out, Wait
 	}
 	out = append(out, raw...)
-	if is != present {
-		out, k = s.supply(out, st, k, is)
-	} else {
+	if is == present {
 		s.recent.touch(k)
+	} else if types, ok := hollow(st, m[0]); ok && s.aborted() {
+		out, k = s.supplyHollow(out, st, k, is, types)
+	} else {
+		out, k = s.supply(out, st, k, is)
 	}
 	full := e.name
 	if len(name) > maxName {

@@ -31,6 +31,7 @@ type Statement struct {
 	refs  int    // clients' names, servers, and Parses under way
 	drops bool   // it takes prepared statements away: DEALLOCATE or DISCARD
 	mark  uint16 // Server.Mark of its last Parse
+	shape *shape // nil before its first Describe
 }
 
 // NewStore returns an empty Store.
