@@ -394,7 +394,7 @@ func (s *session) terminate(before []byte) {
 
 // end ends the session: err, if any, is told to the client. A server that waits
 // for a message goes back to its pool to be cleaned, one that is in the middle
-// of something is given up.
+// of something, half a message included, is given up.
 func (s *session) end(why cause, err *wire.Error) {
 	if s.phase == ended {
 		return
@@ -406,7 +406,7 @@ func (s *session) end(why cause, err *wire.Error) {
 	if server := s.server; server != nil {
 		s.server = nil
 		torn = !server.Between()
-		if server.Settled() {
+		if server.Settled() && s.frames.Between() {
 			server.Release()
 		} else {
 			server.Discard(string(why), s.frames.Between())
