@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
 )
 
 // TestRandomEnds: whatever a client has sent around a COPY, in whatever pieces, and
@@ -43,29 +44,42 @@ func TestRandomEnds(t *testing.T) {
 			c.conn.Close()
 		}},
 	}
-	seed := rand.Uint64()
-	t.Log("seed", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	s := newSite(t, plan{pool: transactions})
-	login(t, s.primary).exec("CREATE TABLE IF NOT EXISTS sink (n int)")
-	for range 300 {
-		c := login(t, s.primary)
-		var story []string
-		for range 1 + r.IntN(7) {
-			w := words[r.IntN(len(words))]
-			c.conn.Write(w.b) // as above
-			story = append(story, w.name)
-			if r.IntN(3) == 0 {
-				login(t, s.primary).leave() // lets some time pass
-				story = append(story, "...")
+	for _, mode := range []pool.Mode{pool.SessionMode, pool.TransactionMode, pool.StatementMode} {
+		t.Run(mode.String(), func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Log("seed", seed)
+			r := rand.New(rand.NewPCG(seed, 0))
+			s := newSite(t, plan{pool: func(set *pool.Settings) { set.Mode = mode }})
+			first := login(t, s.primary)
+			first.exec("CREATE TABLE IF NOT EXISTS sink (n int)")
+			first.leave()
+			told := ""
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log("the last client:", told)
+				}
+			})
+			for range 200 {
+				c := login(t, s.primary)
+				var story []string
+				for range 1 + r.IntN(7) {
+					w := words[r.IntN(len(words))]
+					c.conn.Write(w.b) // as above
+					story = append(story, w.name)
+					if r.IntN(3) == 0 {
+						login(t, s.primary).leave() // lets some time pass
+						story = append(story, "...")
+					}
+				}
+				end := leave[r.IntN(len(leave))]
+				end.do(c)
+				told = strings.Join(story, " ") + ", " + end.name
+				next := login(t, s.primary)
+				if reply := next.query("SELECT 'free'"); !slices.Equal(reply.rows, []string{"free"}) {
+					t.Fatalf("got %q %v", reply.types, reply.err)
+				}
+				next.leave()
 			}
-		}
-		end := leave[r.IntN(len(leave))]
-		end.do(c)
-		next := login(t, s.primary)
-		if reply := next.query("SELECT 'free'"); !slices.Equal(reply.rows, []string{"free"}) {
-			t.Fatalf("after %s, %s: %q %v", strings.Join(story, " "), end.name, reply.types, reply.err)
-		}
-		next.leave()
+		})
 	}
 }

@@ -118,11 +118,15 @@ func (s *session) Resolved(*pool.Server) {
 	}
 }
 
-// proceed sends on what has waited.
+// proceed sends on what has waited. A client that has finished sending is to get the
+// replies to that as well.
 func (s *session) proceed() {
 	if s.large.whole && len(s.conn.Peek()) == 0 {
 		s.forward(nil) // nothing else will come to do it
-		return
+	} else {
+		s.conn.Process()
 	}
-	s.conn.Process()
+	if s.leaving && s.phase == bound && !s.waiting {
+		s.finish()
+	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
@@ -29,5 +30,28 @@ func failedBatch(t *testing.T, c *client, last string) {
 		pgscript.Sync(), pgscript.Query("SHOW DateStyle"))
 	if a, b := c.answer(), c.answer(); a.types != "1EZ" || b.types != "TDCZ" {
 		t.Errorf("got %q %v, %q %v", a.types, a.err, b.types, b.err)
+	}
+}
+
+// TestHeldBackBehindTheEnd: what was held back when the client has finished sending,
+// a batch without a Sync, does not keep the server.
+func TestHeldBackBehindTheEnd(t *testing.T) {
+	batch := slices.Concat(pgscript.Parse("", "SELECT 2"), pgscript.Bind("", ""), pgscript.Execute(""))
+	for name, first := range map[string]string{"statement": "SELECT pg_sleep(0.1)", "session": "RESET ALL"} {
+		t.Run(name+" mode", func(t *testing.T) {
+			s := newSite(t, plan{pool: func(set *pool.Settings) {
+				if name == "statement" {
+					set.Mode = pool.StatementMode
+				}
+			}})
+			c := login(t, s.primary, "DateStyle", "German")
+			c.send(slices.Concat(pgscript.Query(first), batch))
+			c.closeWrite()
+			c.answer()
+			c.receive() // of the batch, what comes without a Sync
+			if r := login(t, s.primary).query("SELECT 'free'"); !slices.Equal(r.rows, []string{"free"}) {
+				t.Errorf("got %q %v", r.types, r.err)
+			}
+		})
 	}
 }
