@@ -110,7 +110,7 @@ func (v *View) haRows() []haRow {
 		if v.Stopping {
 			front["status"] = "STOP"
 		}
-		front["svname"], back["svname"], back["algo"] = "FRONTEND", "BACKEND", algorithm(p.Role)
+		front["svname"], back["svname"], back["algo"] = "FRONTEND", "BACKEND", p.Balance
 		rows = append(rows, front.place(p, i, 0, typeFrontend))
 		rows = append(rows, servers...)
 		rows = append(rows, back.place(p, i, 0, typeBackend))
@@ -128,13 +128,6 @@ func (r haRow) sum(o haRow, names ...string) {
 	for _, name := range names {
 		r[name] = r[name].(uint64) + o[name].(uint64)
 	}
-}
-
-func algorithm(role string) string {
-	if role == rolePrimary {
-		return "first"
-	}
-	return "roundrobin"
 }
 
 // serving reports a status under which clients are led to the server.

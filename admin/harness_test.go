@@ -91,8 +91,8 @@ func healthy() *stage {
 		Alarms:  []string{},
 		Servers: []Server{server("n1", "primary", ok(0.0006)), server("n2", "replica", ok(0.0009)), server("n3", "replica", ok(0.0011))},
 		Ports: []Port{
-			{Role: "primary", Addresses: []string{"*:5000"}, Limit: 10000, Logins: 90211},
-			{Role: "replica", Addresses: []string{"*:5001"}, Limit: 10000, Logins: 33},
+			{Role: "primary", Addresses: []string{"*:5000"}, Limit: 10000, Logins: 90211, Balance: "first"},
+			{Role: "replica", Addresses: []string{"*:5001"}, Limit: 10000, Logins: 33, Balance: "roundrobin"},
 		},
 		Limits: []Limit{{"max_client_conn", 412, 10000}, {"max_replication_connections", 0, 100}},
 		Decisions: []Decision{

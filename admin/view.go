@@ -155,6 +155,7 @@ type Port struct {
 	Waiting   int      `json:"waiting"` // for a node or for a server
 	MaxWait   float64  `json:"maxwait_seconds"`
 	Limit     int      `json:"limit"`
+	Balance   string   `json:"balance"` // how a client gets its server, in HAProxy's words
 	Logins    uint64   `json:"logins"`
 }
 

@@ -123,6 +123,9 @@ func (w *window) counters() []admin.Counter {
 	}
 	kinds := w.control.record.counts()
 	for k := route.LeaderNamed; k <= route.FreshnessMoved; k++ {
+		kinds[k] += 0 // one that has not happened yet is there too, as 0
+	}
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
 		list = append(list, admin.Counter{
 			Name: "pgvip_route_decisions_total", Help: "Decisions about the routes.", Label: "kind", Of: k.String(), Value: float64(kinds[k]),
 		})

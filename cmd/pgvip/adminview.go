@@ -212,8 +212,8 @@ func (w *window) source(now time.Time, st *state) admin.SourceView {
 func (w *window) ports() []admin.Port {
 	c, logins := w.config(), &w.proxy.Counters().LoginsBy
 	return []admin.Port{
-		{Role: route.Primary.String(), Addresses: listening(w.primary), Limit: c.MaxClientConn, Logins: logins[route.Primary].Load()},
-		{Role: route.Replica.String(), Addresses: listening(w.replicas), Limit: c.MaxClientConn, Logins: logins[route.Replica].Load()},
+		{Role: route.Primary.String(), Addresses: listening(w.primary), Limit: c.MaxClientConn, Logins: logins[route.Primary].Load(), Balance: "first"},
+		{Role: route.Replica.String(), Addresses: listening(w.replicas), Limit: c.MaxClientConn, Logins: logins[route.Replica].Load(), Balance: w.proxy.Table().Balance.String()},
 	}
 }
 
@@ -231,6 +231,7 @@ func (w *window) limits() []admin.Limit {
 	c := w.config()
 	return []admin.Limit{
 		{Name: "max_client_conn", Used: w.proxy.Clients(), Max: c.MaxClientConn},
+		{Name: "failover_wait_max_clients", Used: int(w.proxy.Counters().Parked.Load() + w.proxy.Counters().LoginsParked.Load()), Max: c.FailoverWaitMaxClients},
 		{Name: "max_replication_connections", Used: w.proxy.Streams(), Max: c.MaxReplicationConnections},
 	}
 }

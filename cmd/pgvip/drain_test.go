@@ -41,6 +41,7 @@ func TestRunOnCluster(t *testing.T) {
 		{"SIGINT waits for servers", consoleSettings, lab.ProbePassword, testWaitForServers},
 		{"RECONNECT ends sessions", "server_fast_close: true\n", lab.ProbePassword, testFastClose},
 		{"SHUTDOWN at once", consoleSettings, lab.ProbePassword, testShutdownNow},
+		{"operators' port", "admin:\n  token: s3cret\n  user: op\n  password: look\n", lab.ProbePassword, testOperatorsPort},
 		{"wrong probe password", "", "wrong", testWrongProbePassword},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

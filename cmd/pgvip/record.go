@@ -80,5 +80,7 @@ func (r *record) history() []decision {
 func (r *record) counts() map[route.EventKind]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.kinds)
+	counts := make(map[route.EventKind]uint64, len(r.kinds))
+	maps.Copy(counts, r.kinds)
+	return counts
 }
