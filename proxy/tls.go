@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"github.com/pgvip/pgvip/tlsconf"
 	"github.com/pgvip/pgvip/wire"
@@ -71,7 +72,8 @@ func (a *attempt) startTLS() error {
 		err = errAhead
 	}
 	if err != nil {
-		if !errors.Is(err, io.EOF) {
+		// Who closes or resets has looked whether there is TLS, and left: no failure.
+		if !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.EPIPE) {
 			a.proxy.counters.LoginsFailed.Add(1)
 			a.logRefusal(zap.String("cause", "TLS handshake: "+err.Error()))
 		}

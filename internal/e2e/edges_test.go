@@ -39,8 +39,8 @@ var edges = map[int]map[string]string{
 	// same steps and bytes. That they take the same time is not measured.
 	8: {"proxy": "TestPasswordMessagesThatMakeNoSense TestPasswordMessageIsBounded TestLongAndEmptyPasswords TestUnknownUserTakesTheSameSteps TestUnknownUserGetsTheSameBytes",
 		"auth": "TestServerRefusesClientFirst TestServerRefusesClientFinal TestServerRefusesBindingFlags TestUnknownUserLooksLikeOthers TestWarm"},
-	// Close, RST, an end after SSLRequest; behind a load balancer.
-	9: {"proxy": "TestLoginFailuresThatAreNone TestProxyPortCheck"},
+	// Close, RST, an end after SSLRequest; both around a handshake; behind a load balancer.
+	9: {"proxy": "TestLoginFailuresThatAreNone TestPortChecksInTLS TestProxyPortCheck"},
 	// Servers of a pool at a stop, in TLS; connections of dial.
 	10: {"proxy": "TestServersEndProperly", "dial": "TestTLS"},
 	// search_path in both places; a password that has run out.
@@ -90,7 +90,7 @@ var edges = map[int]map[string]string{
 	// Whatever comes in.
 	// Lengths (0, 3, one too many, 2^31-1, negative) by type and their cost; unknown types;
 	// what is wrong inside; errors without SQLSTATE.
-	45: {"proxy": "TestImpossibleLengths TestAnnouncedLengthsCostNothing TestMalformedMessagesAsDirect TestHostileClient TestHostileServer TestHostileStartup", "wire": "TestFramerRefusesImpossibleLengths TestParseErrorTakesWhatIsThere",
+	45: {"proxy": "TestErrorsWithoutSQLSTATE TestImpossibleLengths TestAnnouncedLengthsCostNothing TestMalformedMessagesAsDirect TestHostileClient TestHostileServer TestHostileStartup", "wire": "TestFramerRefusesImpossibleLengths TestParseErrorTakesWhatIsThere",
 		"dial": "TestQueryTakesBareError"},
 	46: {"internal/e2e": "TestCorpusSplitAtEveryByte TestCorpusByteByByte"},
 	47: {"proxy": "TestSlowReader", "internal/e2e": "TestSlowReaderStallsNobody"},
