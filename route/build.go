@@ -49,8 +49,10 @@ func Build(prev *Table, in Input) (*Table, []Event) {
 		prev = &Table{memo: memo{lostAt: in.Now}}
 	}
 	b := &builder{prev: prev, in: &in, next: &Table{Epoch: prev.Epoch, Freshness: in.Freshness, memo: prev.memo}}
+	b.learnCluster()
 	b.noteFreshness()
 	b.noteLeader()
+	b.noteRelic()
 	b.fence()
 	b.choosePrimary()
 	b.buildNodes()
@@ -69,13 +71,15 @@ type builder struct {
 	in   *Input
 	next *Table
 
-	lead    string   // member that may become or stay primary, empty for none
-	ended   string   // member whose life as the leader ended, empty for none
-	proof   identity // of lead, zero while it is not proven
-	reason  string   // why there is no proof
-	alarms  []string
-	events  []Event
-	members []Member // by name
+	lead     string   // member that may become or stay primary, empty for none
+	ended    string   // member whose life as the leader ended, empty for none
+	proof    identity // of lead, zero while it is not proven
+	noWriter string   // of a list: why nobody leads it
+	spoken   bool     // SQL and Patroni have made lead the primary in the place of the key
+	reason   string   // why there is no proof
+	alarms   []string
+	events   []Event
+	members  []Member // by name
 
 	lagCopied bool // memo.lag is this builder's own
 }
@@ -90,6 +94,12 @@ func (b *builder) noteFreshness() {
 	// The first table has nothing to compare with: Blind is where everybody starts.
 	if b.prev.Freshness != b.in.Freshness {
 		b.event(FreshnessMoved, "", b.prev.Freshness.String()+" -> "+b.in.Freshness.String())
+	}
+	switch m := &b.next.memo; {
+	case b.in.Freshness == Fresh:
+		m.oldSince = time.Time{}
+	case m.oldSince.IsZero():
+		m.oldSince = b.in.Now
 	}
 }
 
@@ -106,71 +116,6 @@ func (b *builder) noteLeader() {
 	}
 }
 
-// fence decides whether the proven primary may stay one, and sets lead. What
-// it does not fence is kept: a missing key alone is not always a verdict.
-func (b *builder) fence() {
-	topo, m := &b.in.Topology, &b.next.memo
-	held := m.proven.member
-	b.lead = topo.Leader
-	if held == "" {
-		return
-	}
-	why := b.fenceReason(held)
-	if why == "" {
-		b.lead = held
-		return
-	}
-	b.next.Epoch++
-	b.ended = held
-	m.proven = identity{}
-	m.lostAt = b.in.Now
-	if b.prev.Primary == nil {
-		m.lostAt = b.prev.memo.lostAt
-	}
-	b.event(PrimaryFenced, held, why)
-}
-
-// fenceReason says why the primary held must lose its connections now, empty
-// when it need not (rule 23).
-func (b *builder) fenceReason(held string) string {
-	topo := &b.in.Topology
-	switch {
-	case topo.Leader == held && topo.Timeline > b.next.memo.proven.timeline:
-		// It lost the lead and got it back between two pieces of news.
-		return "the history has a newer timeline"
-	case topo.Leader == held:
-		return ""
-	case topo.Leader != "":
-		return "leader key moved to " + topo.Leader
-	case topo.Paused:
-		// Patroni neither demotes nor elects in pause; stopping it lets the key
-		// expire while PostgreSQL goes on.
-		return ""
-	case b.strangeStore():
-		// A store that knows nothing says nothing: fail static.
-		b.alarm("etcd was replaced by a store without this cluster's keys")
-		return ""
-	default:
-		return "leader key deleted"
-	}
-}
-
-// strangeStore reports that the keys are missing because this is not the store
-// that had them: another cluster id, or a revision from before.
-func (b *builder) strangeStore() bool {
-	topo, m := &b.in.Topology, &b.prev.memo
-	return topo.Empty() && (m.strange || topo.ClusterID != m.clusterID || topo.Revision < m.revision)
-}
-
-// noteStore remembers the store that has the cluster's keys.
-func (b *builder) noteStore() {
-	topo, m := &b.in.Topology, &b.next.memo
-	m.strange = b.strangeStore()
-	if !topo.Empty() {
-		m.clusterID, m.revision = topo.ClusterID, topo.Revision
-	}
-}
-
 // buildNodes carries each node's life over from the last table, or begins one.
 func (b *builder) buildNodes() {
 	b.members = slices.Clone(b.in.Topology.Members)
@@ -181,10 +126,13 @@ func (b *builder) buildNodes() {
 		}
 	}
 	// A primary that is kept although its member key is gone (pause, another
-	// store) keeps its node as well.
-	if old := b.prev.Lookup(b.lead); b.lead != "" && old != nil && b.next.Lookup(b.lead) == nil {
-		b.next.Nodes = append(b.next.Nodes, b.life(old.Name, old.Addr))
-		slices.SortFunc(b.next.Nodes, func(x, y *Node) int { return compareNames(x.Name, y.Name) })
+	// store) keeps its node as well; an orphan keeps one to be looked at.
+	b.followOrphan()
+	for _, name := range []string{b.lead, b.next.memo.orphan.member} {
+		if old := b.prev.Lookup(name); name != "" && old != nil && b.next.Lookup(name) == nil {
+			b.next.Nodes = append(b.next.Nodes, b.life(old.Name, old.Addr))
+			slices.SortFunc(b.next.Nodes, func(x, y *Node) int { return compareNames(x.Name, y.Name) })
+		}
 	}
 }
 
@@ -223,6 +171,10 @@ func (b *builder) placePrimary() {
 		b.events[len(b.events)-1].Took = b.in.Now.Sub(m.lostAt)
 	}
 	m.proven = b.proof
+	if b.lead == b.in.Topology.Leader {
+		m.relic = relic{} // it was right
+	}
+	m.newest = identity{systemID: b.proof.systemID, timeline: max(b.proof.timeline, b.newestTimeline())}
 }
 
 // noteAlarms compares the alarms with the last table's.

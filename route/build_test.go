@@ -18,6 +18,8 @@ type world struct {
 	admin  map[string]AdminState
 	table  *Table
 	events []Event // of the last build
+	rest   Answers
+	rule   BlindRule
 }
 
 const systemID = "7301"
@@ -31,7 +33,9 @@ func newWorld(t *testing.T) *world {
 		Configured: true, Timeline: 1, Revision: 10, ClusterID: 1,
 	}
 	for _, name := range []string{"pg1", "pg2", "pg3"} {
-		w.topo.Members = append(w.topo.Members, Member{Name: name, Addr: name + ":5432", State: "running", Role: "replica"})
+		w.topo.Members = append(w.topo.Members, Member{
+			Name: name, Addr: name + ":5432", APIURL: "http://" + name + ":8008", State: "running", Role: "replica",
+		})
 	}
 	w.member("pg1").Role = "master"
 	w.build()
@@ -50,7 +54,45 @@ func (w *world) build() {
 	w.now = w.now.Add(10 * time.Millisecond)
 	topo := w.topo
 	topo.Members = slices.Clone(w.topo.Members)
-	w.table, w.events = Build(w.table, Input{Now: w.now, Topology: topo, Freshness: w.fresh, Health: w.health, Policy: w.policy, Admin: maps.Clone(w.admin)})
+	w.table, w.events = Build(w.table, Input{
+		Now: w.now, Topology: topo, Freshness: w.fresh, Health: w.health, REST: w.rest, EtcdBlind: w.rule,
+		Policy: w.policy, Admin: maps.Clone(w.admin),
+	})
+}
+
+// say is what Patroni of name answers to a question of now.
+func (w *world) say(name string, a RESTAnswer) {
+	w.now = w.now.Add(time.Millisecond)
+	a.AskedAt, a.Primary = w.now, a.Code == 200
+	if w.rest == nil {
+		w.rest = Answers{}
+	}
+	w.rest[name] = a
+}
+
+// pass lets time go by without a build.
+func (w *world) pass(d time.Duration) { w.now = w.now.Add(d) }
+
+// asked gives the names of those whom the table wants asked by now.
+func (w *world) asked() string {
+	var names []string
+	for _, a := range w.table.Asks {
+		if !a.Since.After(w.now) {
+			names = append(names, a.Node)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// whys gives the reasons of the last build's events of a kind.
+func (w *world) whys(kind EventKind) string {
+	var all []string
+	for _, ev := range w.events {
+		if ev.Kind == kind {
+			all = append(all, ev.Node+" "+ev.Reason)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 func (w *world) member(name string) *Member { return w.topo.Member(name) }

@@ -14,6 +14,12 @@
 //	 +-----------------------------------------------------------------+
 //	        fenced: key moved or deleted; the epoch is raised
 //
+// With failsafe_mode on, a deleted key leads to a question first (failsafe.go);
+// while the store's news is old, Patroni's own word may stand in for the key
+// (vouch.go); keys of a store that was set back are no events (store.go). In a
+// list of servers without Patroni, "leader key names X" reads "X alone is
+// writable on the highest timeline".
+//
 // The leader key alone is not proof: Patroni writes it 0.2 s (sometimes minutes)
 // before PostgreSQL accepts a write. SQL alone is not proof either: an orphan
 // whose Patroni was killed stays writable for ever.

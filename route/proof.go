@@ -7,7 +7,15 @@ import (
 
 // choosePrimary sets proof when SQL proves lead to be the primary, else reason.
 func (b *builder) choosePrimary() {
+	alarms := b.alarms
 	proof, reason := b.prove()
+	if reason != "" {
+		if name := b.vouch(); name != "" {
+			b.alarms = alarms // what is wrong with the other one no longer matters
+			b.accept(name)
+			proof, reason = b.prove()
+		}
+	}
 	if reason != "" {
 		b.reason = reason
 		return
@@ -43,6 +51,9 @@ func (b *builder) prove() (identity, string) {
 		b.alarm(reason)
 		return identity{}, reason
 	}
+	if b.next.memo.doubt.pending() {
+		return identity{}, "leader key deleted with failsafe_mode on: asking Patroni of " + b.lead
+	}
 	found := identity{systemID: h.SystemID, member: b.lead, timeline: h.Timeline}
 	if found == b.next.memo.proven {
 		return found, ""
@@ -56,6 +67,9 @@ func (b *builder) prove() (identity, string) {
 // noLeader says why there is nobody to prove.
 func (b *builder) noLeader() string {
 	topo := &b.in.Topology
+	if topo.Kind == StaticList {
+		return b.noWriter
+	}
 	if topo.Empty() {
 		if topo.Revision == 0 {
 			return "nothing heard from etcd yet"
@@ -111,6 +125,9 @@ func (b *builder) wrongCluster(h *NodeHealth) string {
 	if h.Timeline < topo.Timeline {
 		return fmt.Sprintf("%s is on timeline %d, the cluster's history is at %d", b.lead, h.Timeline, topo.Timeline)
 	}
+	if newest := b.newestTimeline(); b.isRelic() && h.Timeline < newest {
+		return fmt.Sprintf("%s is on timeline %d, a primary was on %d, and the leader key is from a backup", b.lead, h.Timeline, newest)
+	}
 	return ""
 }
 
@@ -118,6 +135,8 @@ func (b *builder) wrongCluster(h *NodeHealth) string {
 func (b *builder) notAccepted(h *NodeHealth) string {
 	topo := &b.in.Topology
 	switch {
+	case b.spoken, topo.Kind == StaticList:
+		return "" // no key is needed
 	case b.in.Freshness != Fresh:
 		// Rule 24: nothing new is believed from old news.
 		return "etcd's news is " + b.in.Freshness.String() + ": no new primary is accepted"
@@ -125,7 +144,7 @@ func (b *builder) notAccepted(h *NodeHealth) string {
 		return "no leader key"
 	case !topo.Initialized:
 		return "no initialize key: the cluster's system identifier is unknown"
-	case h.AskedAt.Before(b.next.memo.leaderSince):
+	case h.AskedAt.Before(latest(b.next.memo.leaderSince, b.next.memo.fencedAt)):
 		// It may have been writable as somebody else's orphan.
 		return withFault(b.lead+" has not answered since the leader key named it", h.Err)
 	default:
@@ -135,9 +154,19 @@ func (b *builder) notAccepted(h *NodeHealth) string {
 
 // proofText says by what the primary was proven, for the log.
 func (b *builder) proofText() string {
-	return fmt.Sprintf("leader key revision %d, writable, timeline %d, %v after the key",
-		b.in.Topology.LeaderRevision, b.proof.timeline,
-		b.in.Now.Sub(b.next.memo.leaderSince).Round(time.Millisecond))
+	m := &b.next.memo
+	switch {
+	case b.in.Topology.Kind == StaticList:
+		return fmt.Sprintf("the only writable server of the list on timeline %d", b.proof.timeline)
+	case m.vouched.member == b.lead:
+		return fmt.Sprintf("the only writable node on timeline %d, and its Patroni says primary; etcd's news is %s",
+			b.proof.timeline, b.in.Freshness)
+	case !m.doubt.kept.IsZero():
+		return fmt.Sprintf("its Patroni claims failsafe mode; writable, timeline %d", b.proof.timeline)
+	default:
+		return fmt.Sprintf("leader key revision %d, writable, timeline %d, %v after the key",
+			b.in.Topology.LeaderRevision, b.proof.timeline, b.in.Now.Sub(m.leaderSince).Round(time.Millisecond))
+	}
 }
 
 // Urgent names the members whose next answer may make a primary: the leader
@@ -148,6 +177,13 @@ func Urgent(t *Table, topo *Topology, now time.Time) []string {
 	var names []string
 	if t.Candidate != nil {
 		names = append(names, t.Candidate.Name)
+	}
+	if topo.Kind == StaticList && t.Primary == nil {
+		// Whoever is promoted next, nobody announces it.
+		names = names[:0]
+		for i := range topo.Members {
+			names = append(names, topo.Members[i].Name)
+		}
 	}
 	if !topo.Failover.Due(now) {
 		return names

@@ -60,6 +60,9 @@ func (b *builder) unfit(m *Member) (Cause, string) {
 		return OutRole, "role " + m.Role
 	case heard && h.State == Down:
 		return OutDown, withFault("down", h.Err)
+	case b.in.Topology.Kind == StaticList && !(heard && h.InRecovery):
+		// There is nobody but SQL to call it a replica.
+		return OutState, withFault("has not answered a probe yet", h.Err)
 	case heard && b.in.Topology.Initialized && h.SystemID != "" && h.SystemID != b.in.Topology.SystemID:
 		why := fmt.Sprintf("system identifier %s is not the cluster's", h.SystemID)
 		b.alarm(m.Name + ": " + why)
@@ -93,7 +96,7 @@ func (b *builder) unwanted(m *Member) (Cause, string) {
 // switchover the old leader's last answer is from before the key moved, which
 // is nothing to wake anybody for.
 func (b *builder) alarmSecondWriter(name string, h NodeHealth) {
-	if b.lead != "" && h.AskedAt.After(b.next.memo.leaderSince) {
+	if b.lead != "" && name != b.next.memo.orphan.member && h.AskedAt.After(b.next.memo.leaderSince) {
 		b.alarm(name + " is writable but is not the leader")
 	}
 }

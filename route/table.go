@@ -49,6 +49,15 @@ type memo struct {
 	clusterID   uint64    // of the store that last had our keys
 	revision    int64     // of our keys then
 	strange     bool      // the store in use is not that one, and has no keys of ours
+	ownMember   bool      // the leader had a member key
+	relic       relic     // what a store that was set back says about the leader
+	newest      identity  // the highest timeline proven of a system identifier; member is empty
+	apiURL      string    // of proven's Patroni
+	doubt       doubt     // the key of proven is gone, with failsafe_mode on
+	vouched     vouched   // proven was accepted by its word, not by the key
+	oldSince    time.Time // since when the news is not Fresh; zero while it is
+	fencedAt    time.Time // when a primary was last fenced
+	orphan      orphan    // the last primary that was fenced, while it may take writes
 
 	lag  map[string]lagState  // by member name; never changed, only replaced
 	warm map[string]time.Time // since when a slow start goes on; the same
