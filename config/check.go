@@ -93,10 +93,7 @@ func (r *reader) check(c *Config) {
 }
 
 func (r *reader) checkCluster(c *Config) {
-	r.checkFilled("etcd.hosts", c.Etcd.Hosts)
-	if c.Etcd.Password.IsSet() && c.Etcd.Username == "" {
-		r.faultAt("etcd.username", "is required with a password")
-	}
+	r.checkSource(c)
 	p := c.Probe
 	switch {
 	case p.FastInter <= p.Inter:

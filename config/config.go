@@ -24,7 +24,15 @@ type Config struct {
 	Scope     string
 	Namespace string
 
-	Etcd   Etcd
+	// Source says who tells about the cluster, EtcdBlind what may be believed
+	// while etcd does not: "probe" or "static".
+	Source     Source
+	Etcd       Etcd
+	EtcdBlind  string
+	Patroni    Patroni
+	PatroniAPI PatroniAPI
+	Static     Static
+
 	Listen Listen
 	Admin  Admin
 	Probe  Probe
@@ -140,13 +148,6 @@ type Config struct {
 	// stands for every database that is not named; use Database to look up.
 	Databases map[string]Database
 	Users     map[string]User
-}
-
-// Etcd says where Patroni's keys are.
-type Etcd struct {
-	Hosts    []Address
-	Username string // "" without authentication
-	Password Secret
 }
 
 // Listen says where clients connect.

@@ -112,15 +112,15 @@ func TestFaultsOfWholeFiles(t *testing.T) {
 		want       []string
 	}{
 		{"empty file", "", []string{
-			"1:1: scope: is required", "1:1: etcd.hosts: is required",
-			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
+			"1:1: scope: is required", "1:1: probe.user: is required",
+			"1:1: etcd.hosts: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
 		{"only a comment", "# nothing yet\n", []string{
-			"1:1: scope: is required", "1:1: etcd.hosts: is required",
-			"1:1: probe.user: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
+			"1:1: scope: is required", "1:1: probe.user: is required",
+			"1:1: etcd.hosts: is required", "1:1: auth_file: is required with auth_type scram-sha-256 and without auth_user"}},
 		{"no keys", "just text\n", []string{"1:1: must be a section of keys, is a single value"}},
 		{"list", "- scope\n", []string{"1:1: must be a section of keys, is a list"}},
 		{"missing in a section", "scope: a\nauth_type: trust\netcd:\n  username: a\nprobe:\n  rise: 2\n", []string{
-			"4:3: etcd.hosts: is required", "6:3: probe.user: is required"}},
+			"3:1: etcd.hosts: is required", "6:3: probe.user: is required"}},
 		{"in the order of the file", "loops: x\nscope: ''\nauth_type: trust\netcd: {hosts: ['a:1']}\nprobe: {user: a, inter: 10ms}\n", []string{
 			`1:8: loops: must be a whole number, is "x"`,
 			`2:8: scope: must be one name without slashes and spaces, is ""`,
@@ -132,6 +132,16 @@ func TestFaultsOfWholeFiles(t *testing.T) {
 		{"etcd on every host", "scope: a\nauth_type: trust\netcd: {hosts: ['*:2379', 'a:0']}\nprobe: {user: a}\n", []string{
 			`3:16: etcd.hosts: must name a host, is "*:2379"`,
 			`3:26: etcd.hosts: must have a port from 1 to 65535, is "a:0"`}},
+		{"etcd with half of TLS", "scope: a\nauth_type: trust\netcd: {hosts: ['a:1'], cert: x}\nprobe: {user: a}\n", []string{
+			"3:1: etcd.key: is required with a cert", "3:1: etcd.protocol: must be https with a certificate, is http"}},
+		{"unknown source", "scope: a\nauth_type: trust\nsource: consul\nprobe: {user: a}\netcd: {hosts: ['a:1']}\n", []string{
+			`3:9: source: must be etcd, patroni or static, is "consul"`}},
+		{"patroni without hosts", "scope: a\nauth_type: trust\nsource: patroni\nprobe: {user: a}\npatroni_api: {password: x, key: x}\n", []string{
+			"1:1: patroni.hosts: is required", "5:1: patroni_api.cert: is required with a key", "5:1: patroni_api.username: is required with a password"}},
+		{"a list of none", "scope: a\nauth_type: trust\nsource: static\nprobe: {user: a}\n", []string{
+			"1:1: static.servers: must have at least one server with source static"}},
+		{"a list with one twice", "scope: a\nauth_type: trust\nsource: static\nprobe: {user: a}\nstatic:\n  servers:\n    x: {address: 'h:1'}\n    y: {address: 'h:1'}\n    z: {}\n", []string{
+			"8:9: static.servers.y.address: is h:1, which x has", "9:8: static.servers.z.address: is required"}},
 		{"too large", strings.Repeat("# filler\n", maxFileBytes/8), []string{"1:1: is larger than 1048576 bytes"}},
 	}
 	for _, tt := range tests {

@@ -160,6 +160,5 @@ func laterKeys() []foreignGroup {
 	const later = "is not supported by this version yet"
 	return []foreignGroup{
 		{later + ": cancel requests are not forwarded to other pgvip", []string{"peers"}},
-		{later + ": TLS to etcd is not built", []string{"etcd.cacert", "etcd.cert", "etcd.key", "etcd.protocol"}},
 	}
 }

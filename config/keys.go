@@ -36,16 +36,54 @@ func clusterKeys() []setting[Config] {
 	return []setting[Config]{
 		atStart(must(key("scope", "", scopeName, func(c *Config) *string { return &c.Scope }))),
 		atStart(key("namespace", "/service/", namespace, func(c *Config) *string { return &c.Namespace })),
+		atStart(key("source", "etcd", source, func(c *Config) *Source { return &c.Source })),
 		atStart(section("etcd", etcdKeys(), func(c *Config) *Etcd { return &c.Etcd })),
+		key("etcd_blind", "probe", oneOf("probe", "static"), func(c *Config) *string { return &c.EtcdBlind }),
+		atStart(section("patroni", patroniKeys(), func(c *Config) *Patroni { return &c.Patroni })),
+		section("patroni_api", patroniAPIKeys(), func(c *Config) *PatroniAPI { return &c.PatroniAPI }),
+		section("static", staticKeys(), func(c *Config) *Static { return &c.Static }),
 		atStart(section("probe", probeKeys(), func(c *Config) *Probe { return &c.Probe })),
 	}
 }
 
 func etcdKeys() []setting[Etcd] {
 	return slices.Concat([]setting[Etcd]{
-		must(list("hosts", "", peerAddress, func(e *Etcd) *[]Address { return &e.Hosts })),
+		list("hosts", "", peerAddress, func(e *Etcd) *[]Address { return &e.Hosts }),
+		key("protocol", "http", oneOf("http", "https"), func(e *Etcd) *string { return &e.Protocol }),
+		file("cacert", func(e *Etcd) *string { return &e.CACert }),
+		file("cert", func(e *Etcd) *string { return &e.Cert }),
+		file("key", func(e *Etcd) *string { return &e.Key }),
 		key("username", "", anyText, func(e *Etcd) *string { return &e.Username }),
 	}, secret("password", func(e *Etcd) *Secret { return &e.Password }))
+}
+
+func patroniKeys() []setting[Patroni] {
+	return []setting[Patroni]{
+		list("hosts", "", peerAddress, func(p *Patroni) *[]Address { return &p.Hosts }),
+		key("protocol", "http", oneOf("http", "https"), func(p *Patroni) *string { return &p.Protocol }),
+		key("interval", "500ms", span(time.Millisecond), func(p *Patroni) *time.Duration { return &p.Interval }),
+	}
+}
+
+func patroniAPIKeys() []setting[PatroniAPI] {
+	return slices.Concat([]setting[PatroniAPI]{
+		file("cacert", func(p *PatroniAPI) *string { return &p.CACert }),
+		file("cert", func(p *PatroniAPI) *string { return &p.Cert }),
+		file("key", func(p *PatroniAPI) *string { return &p.Key }),
+		key("insecure", "false", flag, func(p *PatroniAPI) *bool { return &p.Insecure }),
+		key("username", "", anyText, func(p *PatroniAPI) *string { return &p.Username }),
+	}, secret("password", func(p *PatroniAPI) *Secret { return &p.Password }))
+}
+
+func staticKeys() []setting[Static] {
+	return []setting[Static]{named("servers", []setting[StaticServer]{
+		must(key("address", "", peerAddress, func(s *StaticServer) *Address { return &s.Address })),
+	}, func(s *Static, name string, server StaticServer) {
+		if s.Servers == nil {
+			s.Servers = map[string]StaticServer{}
+		}
+		s.Servers[name] = server
+	})}
 }
 
 func probeKeys() []setting[Probe] {

@@ -52,7 +52,13 @@ func mustParse(t *testing.T, text string) *Config {
 const everyKey = `
 scope: main
 namespace: pg//clusters
-etcd: {hosts: "10.0.0.1:2379, etcd2:2380", username: e, password: etcd secret}
+etcd: {hosts: "10.0.0.1:2379, etcd2:2380", username: e, password: etcd secret,
+  protocol: https, cacert: ca.crt, cert: pgvip.crt, key: pgvip.key}
+source: patroni
+etcd_blind: static
+patroni: {hosts: "10.0.0.1:8008, pg2:8008", protocol: https, interval: 1s}
+patroni_api: {cacert: ca.crt, cert: pgvip.crt, key: pgvip.key, insecure: true, username: p, password: patroni secret}
+static: {servers: {pg1: {address: "10.0.0.1:5432"}}}
 probe:
   user: prober
   password_env: PGVIP_PROBE_PASSWORD

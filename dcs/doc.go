@@ -1,5 +1,6 @@
 // Package dcs follows what the cluster manager says about the cluster: Patroni's
-// keys in etcd, today.
+// keys in etcd (Etcd), or its REST interface (Patroni). Where there is none, a list
+// of servers stands in (Static).
 //
 // A Source calls back with one Snapshot per change, in order and one store
 // revision at a time, and with one more for each linearizable read that

@@ -40,7 +40,9 @@ type EtcdConfig struct {
 	Group     string // Citus group, empty without Citus
 	Username  string // empty: no authentication
 	Password  string
-	TLS       *tls.Config // nil for http endpoints
+	// TLS gives what is used from the next connection on, so that certificates may
+	// be replaced; it gives nil for http, and so does a nil func.
+	TLS func() *tls.Config
 
 	// Override gives another address for a member, by its name or by the
 	// address in its conn_url, where there is NAT between here and there.
@@ -151,12 +153,16 @@ func (e *Etcd) session(ctx context.Context) error {
 }
 
 func (e *Etcd) client(ctx context.Context, endpoint string) (*clientv3.Client, error) {
+	var conf *tls.Config
+	if e.cfg.TLS != nil {
+		conf = e.cfg.TLS()
+	}
 	return clientv3.New(clientv3.Config{
 		Endpoints: []string{endpoint},
 		Context:   ctx,
 		Username:  e.cfg.Username,
 		Password:  e.cfg.Password,
-		TLS:       e.cfg.TLS,
+		TLS:       conf,
 		// With a user, New asks for a token and waits this long.
 		DialTimeout: readTimeout,
 		// gRPC's own limits: below 10 s it pings each 10 s. The reads are faster.
@@ -178,17 +184,17 @@ func (e *Etcd) publish(at time.Time) {
 	topo, faults := Decode(e.prefix, e.keys.list())
 	topo.Revision, topo.ClusterID = e.keys.revision, e.keys.cluster
 	for i := range topo.Members {
-		e.override(&topo.Members[i])
+		override(&topo.Members[i], e.cfg.Override)
 	}
 	e.last = Snapshot{Topology: topo, Faults: faults, At: at}
 	e.count(func(s *Stats) { s.Revision, s.FaultyKeys = topo.Revision, len(faults) })
 	e.news(e.last)
 }
 
-func (e *Etcd) override(m *route.Member) {
-	if addr, ok := e.cfg.Override[m.Name]; ok {
+func override(m *route.Member, with map[string]string) {
+	if addr, ok := with[m.Name]; ok {
 		m.Addr = addr
-	} else if addr, ok := e.cfg.Override[m.Addr]; ok {
+	} else if addr, ok := with[m.Addr]; ok {
 		m.Addr = addr
 	}
 }

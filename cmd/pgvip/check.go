@@ -120,7 +120,7 @@ func (v *verdict) print(stdout, stderr io.Writer) {
 func (v *verdict) summary() [][2]string {
 	c := v.config
 	lines := [][2]string{
-		{"cluster", c.Namespace + c.Scope + " in etcd " + joined(c.Etcd.Hosts)},
+		{"cluster", clusterText(c)},
 		{"primary", joined(c.Listen.Primary)},
 		{"replicas", joined(c.Listen.Replicas)},
 		{"admin", joined(c.Listen.Admin)},

@@ -27,14 +27,18 @@ type control struct {
 	// policy is what the configuration asks for by then. Set before Run; nil asks
 	// for nothing.
 	policy func(names []string) route.Policy
+	// blind is the configuration's etcd_blind by then. Set before Run; nil is the
+	// default.
+	blind func() route.BlindRule
 
 	// Owned by Run.
-	snap     dcs.Snapshot
-	table    *route.Table // last built; what was published may be an equal one
-	shown    *route.Table // last published
-	faults   map[string]string
-	told     map[string]bool // errors logged since the last news; nil while there is news
-	sayReady sync.Once
+	questions questions // its ask is set before Run
+	snap      dcs.Snapshot
+	table     *route.Table // last built; what was published may be an equal one
+	shown     *route.Table // last published
+	faults    map[string]string
+	told      map[string]bool // errors logged since the last news; nil while there is news
+	sayReady  sync.Once
 
 	record record // of what was decided, for operators
 
@@ -49,7 +53,8 @@ func newControl(source dcs.Source, monitor *health.Monitor, publish func(*route.
 	return &control{
 		source: source, monitor: monitor, publish: publish, log: log,
 		ready: make(chan struct{}), faults: make(map[string]string),
-		again: make(chan struct{}, 1), // one token says "look again", however often
+		again:     make(chan struct{}, 1), // one token says "look again", however often
+		questions: questions{said: make(chan said), busy: make(map[string]bool)},
 	}
 }
 
@@ -83,10 +88,13 @@ func (c *control) Run(ctx context.Context) {
 		case s := <-snaps:
 			c.take(s)
 		case <-c.monitor.Changed():
+		case s := <-c.questions.said:
+			c.questions.took(s)
 		case <-c.again:
 		case <-aging.C:
 		}
 		c.decide()
+		c.questions.put(ctx, c.table.Asks, time.Now(), wg.Go)
 	}
 }
 
@@ -171,7 +179,12 @@ func (c *control) decide() {
 		fresh = route.FreshnessOf(now.Sub(c.snap.At))
 	}
 	probes := c.monitor.Health()
-	in := route.Input{Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes, Admin: c.Admin()}
+	in := route.Input{
+		Now: now, Topology: c.snap.Topology, Freshness: fresh, Health: probes, Admin: c.Admin(), REST: c.questions.answers,
+	}
+	if c.blind != nil {
+		in.EtcdBlind = c.blind()
+	}
 	if c.policy != nil {
 		in.Policy = c.policy(memberNames(&c.snap.Topology))
 	}

@@ -83,7 +83,11 @@ type stage struct {
 }
 
 // play runs f on a stage.
-func play(t *testing.T, f func(*testing.T, *stage)) {
+func play(t *testing.T, f func(*testing.T, *stage)) { playWith(t, func(*control) {}, f) }
+
+// playWith runs f on a stage whose control was prepared before it began to run.
+func playWith(t *testing.T, prepare func(*control), f func(*testing.T, *stage)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zapcore.InfoLevel)
 		s := &stage{
@@ -98,6 +102,7 @@ func play(t *testing.T, f func(*testing.T, *stage)) {
 			},
 		}
 		s.control = newControl(s.script, health.NewMonitor(health.Config{Login: advised(s.servers.login)}), s.tables.publish, zap.New(core))
+		prepare(s.control)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { s.control.Run(ctx) })

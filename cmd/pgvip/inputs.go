@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
+	"github.com/pgvip/pgvip/health"
 	"github.com/pgvip/pgvip/tlsconf"
 )
 
@@ -19,6 +20,9 @@ type inputs struct {
 	clientTLS *tlsconf.Acceptor
 	serverTLS *tlsconf.Connector
 	adminCert *tls.Certificate // nil for plain HTTP
+
+	etcdTLS    *tls.Config // nil without
+	patroniAPI *health.REST
 }
 
 // readInputs reads the configuration at path and all that it names.
@@ -34,7 +38,7 @@ func readInputs(path string) (*inputs, error) {
 // each with its key or its file.
 func readNamed(c *config.Config) (*inputs, error) {
 	in := &inputs{config: c}
-	var errs [5]error
+	var errs [6]error
 	in.users, errs[0] = readUserList(c)
 	in.clientTLS, errs[1] = tlsconf.Accepting(tlsOptions(&c.ClientTLS))
 	errs[1] = ofKey("client_tls_sslmode", errs[1])
@@ -42,6 +46,7 @@ func readNamed(c *config.Config) (*inputs, error) {
 	in.serverTLS, errs[3] = tlsconf.Connecting(tlsOptions(&c.ServerTLS), c.ServerTLS.Negotiation == "direct")
 	errs[3] = ofKey("server_tls_sslmode", errs[3])
 	in.adminCert, errs[4] = readAdminCert(c)
+	errs[5] = readSources(in)
 	return in, errors.Join(errs[:]...)
 }
 

@@ -16,7 +16,6 @@ import (
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/config"
 	"github.com/pgvip/pgvip/console"
-	"github.com/pgvip/pgvip/dcs"
 	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/health"
 	"github.com/pgvip/pgvip/loop"
@@ -36,7 +35,6 @@ type node struct {
 	proxy   *proxy.Proxy
 	control *control
 	names   *dial.Names
-	patroni *health.REST
 	console *console.Server
 	desk    *desk
 	admin   *admin.HTTP
@@ -92,7 +90,7 @@ func (n *node) build(in *inputs) error {
 		}
 		n.loops = append(n.loops, l)
 	}
-	source, err := dcs.NewEtcd(etcdConfig(c))
+	source, err := n.source(c)
 	if err != nil {
 		return err
 	}
@@ -111,6 +109,7 @@ func (n *node) build(in *inputs) error {
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
+	n.control.blind, n.control.questions.ask = n.blindRule, n.askPatroni
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
 	n.admin = n.newAdmin(in)
 	return nil
@@ -163,7 +162,7 @@ func (n *node) start() {
 func (n *node) stop(ctx context.Context) {
 	n.proxy.Shutdown(ctx)
 	n.stopControl()
-	n.patroni.Close()
+	n.inputs.Load().patroniAPI.Close()
 	n.pools.Close()
 	for _, l := range n.loops {
 		l.Close()
@@ -187,17 +186,6 @@ func (n *node) listen(c *config.Config) (err error) {
 // listeners are those of both roles.
 func (n *node) listeners() []net.Listener { return slices.Concat(n.primary, n.replicas) }
 
-func etcdConfig(c *config.Config) dcs.EtcdConfig {
-	e := dcs.EtcdConfig{
-		Namespace: c.Namespace, Scope: c.Scope,
-		Username: c.Etcd.Username, Password: c.Etcd.Password.Reveal(),
-	}
-	for _, h := range c.Etcd.Hosts {
-		e.Endpoints = append(e.Endpoints, h.String())
-	}
-	return e
-}
-
 // serverKeepalive is that of connections to PostgreSQL.
 func serverKeepalive(c *config.Config) *dial.Keepalive {
 	k := dial.Keepalive(c.Keepalive)
@@ -209,9 +197,8 @@ func (n *node) crowd(addr string, c health.Crowd) { n.pools.Crowd(addr, c.Usable
 
 func (n *node) healthConfig(c *config.Config) health.Config {
 	p := &c.Probe
-	n.patroni = health.NewREST(health.RESTConfig{Dial: n.names.DialContext})
 	return health.Config{
-		Login: advised(n.probe()), Check: checkOf(c), Connect: n.connectProbe, Get: n.patroni.Get, Crowd: n.crowd,
+		Login: advised(n.probe()), Check: checkOf(c), Connect: n.connectProbe, Get: n.getPatroni, Crowd: n.crowd,
 		Inter: p.Inter, Leader: p.Inter, FastInter: p.FastInter, Urgent: p.FastInter, DownInter: p.DownInter,
 		Timeout: p.Timeout, Rise: p.Rise, Fall: p.Fall,
 	}

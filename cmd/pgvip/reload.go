@@ -64,6 +64,7 @@ func (n *node) Set(key, value string) error {
 // apply makes new inputs count, for clients and servers that are there as well.
 func (n *node) apply(in *inputs) {
 	before := n.inputs.Swap(in)
+	before.patroniAPI.Close()
 	n.level.SetLevel(logLevel(in.config.Log))
 	n.tuneListeners(in.config)
 	n.proxy.Apply(proxySettings(in))
