@@ -45,6 +45,7 @@ const (
 	LossTold                 // Reply has passed on an error that ends the session
 	LossFenced               // we closed it: its node is not the primary any more
 	LossReplaced             // we closed it between two transactions, because of server_fast_close
+	LossMaint                // the same, because its node is in maint
 )
 
 // Waiter is a borrower's place in a pool's queue, or its claim to a server that
@@ -54,8 +55,11 @@ type Waiter struct {
 	pool     *Pool
 	server   *Server // being prepared; nil while in the queue
 	since    time.Time
-	prev     *Waiter
-	next     *Waiter
+	// turnedAway is to be refused: too many wait.
+	turnedAway bool
+
+	prev *Waiter
+	next *Waiter
 }
 
 // Preparing reports that the borrower waits for nobody else: a server of its own
@@ -80,6 +84,7 @@ func (w *Waiter) Leave() {
 type queue struct {
 	first, last *Waiter
 	size        int
+	crush       *crush // of the node; what is in size counts there too
 }
 
 func (q *queue) push(w *Waiter) {
@@ -91,6 +96,7 @@ func (q *queue) push(w *Waiter) {
 	}
 	q.last = w
 	q.size++
+	q.crush.n.Add(1)
 }
 
 // pushFront is for a waiter whose server broke before it was lent.
@@ -103,6 +109,7 @@ func (q *queue) pushFront(w *Waiter) {
 	}
 	q.first = w
 	q.size++
+	q.crush.n.Add(1)
 }
 
 func (q *queue) remove(w *Waiter) {
@@ -118,6 +125,7 @@ func (q *queue) remove(w *Waiter) {
 	}
 	w.prev, w.next = nil, nil
 	q.size--
+	q.crush.n.Add(-1)
 }
 
 // pop takes the oldest waiter, nil when nobody waits.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pgvip/pgvip/loop"
+	"github.com/pgvip/pgvip/route"
 )
 
 // Gate is what keeps a pool from lending a server now.
@@ -21,6 +22,8 @@ const (
 	Open        Gate = iota
 	GateRetired      // the node is no longer the place to go
 	GatePaused       // by PAUSE or KILL
+	GateMaint        // the node is in maint, by an operator
+	GateDrain        // the node is in drain, by an operator
 	GateHeld         // a switchover is announced
 	GateFailing      // the server does not let pgvip log in
 	GateLimit        // other pools have what a limit allows
@@ -36,6 +39,10 @@ func (p *Pool) gate() Gate {
 		return GateRetired
 	case p.paused:
 		return GatePaused
+	case p.admin == route.Maint:
+		return GateMaint
+	case p.admin == route.Drain:
+		return GateDrain
 	case p.held:
 		return GateHeld
 	case p.trouble:
@@ -53,6 +60,10 @@ func (p *Pool) reason() string {
 		return "The node is no longer in use."
 	case GatePaused:
 		return "The database is paused; RESUME on the console ends that."
+	case GateMaint:
+		return "Server \"" + p.key.Node.Name + "\" is in maint; READY on the console ends that."
+	case GateDrain:
+		return "Server \"" + p.key.Node.Name + "\" is in drain; READY on the console ends that."
 	case GateHeld:
 		return "A switchover to another primary is under way."
 	case GateFailing:
@@ -105,16 +116,20 @@ func (p *Pool) reconnect() {
 	p.fill()
 }
 
-// fastClose ends the session, with server_fast_close, whose server should be
-// replaced and would be only after it, once its transaction is over.
+// fastClose ends the session, with server_fast_close or in maint, whose server
+// should be replaced and would be only after it, once its transaction is over.
 func (s *Server) fastClose() {
-	fast := s.stale && s.state == lent && !s.Shared() && s.pool.set.settings.Load().ServerFastClose
+	maint := s.pool.admin == route.Maint
+	fast := s.stale && s.state == lent && !s.Shared() && (maint || s.pool.set.settings.Load().ServerFastClose)
 	if !fast || !s.replies.Settled() || s.replies.Status() != 'I' {
 		return
 	}
 	s.loss = LossReplaced
+	if maint {
+		s.loss = LossMaint
+	}
 	s.conn.Write([]byte{'X', 0, 0, 0, 4})
-	s.lost("server_fast_close")
+	s.lost("server_fast_close, or maint")
 }
 
 func (p *Pool) closeIdle(why string, which func(*Server) bool) {

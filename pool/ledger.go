@@ -359,6 +359,6 @@ func (l *ledger) obstacle(c *claim) string {
 	case databaseLimit:
 		return "All servers that database \"" + lim.key.name + "\" may have are in use; see max_db_connections."
 	default:
-		return "All servers that the node may have are in use; see max_connections of PostgreSQL."
+		return "All servers that the node may have are in use; see servers.*.maxconn and the server's max_connections."
 	}
 }

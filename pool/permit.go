@@ -90,7 +90,7 @@ func (p *Pool) openAccount() {
 // lacks reports that somebody waits for whom no login is under way yet, and
 // there is room in the pool.
 func (p *Pool) lacks() bool {
-	return !p.retired && !p.paused && !p.held && !p.retry.Pending() && p.queue.size > p.dialing+p.arriving && !p.scouting() && p.room()
+	return !p.retired && !p.paused && !p.halted() && !p.retry.Pending() && p.queue.size > p.dialing+p.arriving && !p.scouting() && p.room()
 }
 
 // scouting reports that one login is finding out whether a node that has let nobody
@@ -100,7 +100,7 @@ func (p *Pool) scouting() bool { return p.trouble && p.dialing > 0 }
 // cold reports that the pool has fewer servers than min_pool_size wants, or a
 // switchover that was announced.
 func (p *Pool) cold() bool {
-	if p.retired || p.paused || p.held || p.retry.Pending() || p.params != nil || p.scouting() || !p.room() {
+	if p.retired || p.paused || p.halted() || p.retry.Pending() || p.params != nil || p.scouting() || !p.room() {
 		return false
 	}
 	if p.pending {

@@ -42,6 +42,9 @@ type Pool struct {
 	clients atomic.Int64 // that will come here for their servers
 	gone    atomic.Bool  // as retired, for those on other goroutines
 
+	// Guarded by the Set's mu.
+	told standing // what the loop has been told, or is about to be
+
 	// Owned by the loop.
 	statements *statement.Store // the loop's
 	scratch    []byte           // for one request to a server
@@ -53,23 +56,25 @@ type Pool struct {
 	queue      queue
 	spare      *Waiter // recycled waiters, linked by next
 	dialing    int
-	arriving   int         // servers of a pending pool that are about to be this one's
-	trouble    bool        // the last login failed
-	retry      *loop.Timer // running while logins are being held back
-	sweeper    *loop.Timer // for the idle server that expires next
-	sparing    bool        // sweeper does not count server_idle_timeout
-	waitTime   *loop.Timer // for the oldest waiter
-	reserve    *loop.Timer // for the oldest waiter's right to the reserve
-	yieldAt    *loop.Timer // when an idle server may be given up
-	disuse     *loop.Timer // ends the pool
-	holdEnd    *loop.Timer // ends held
-	leaving    int         // servers that were told goodbye and are not closed yet
-	retired    bool        // the node is no longer a place to go
-	paused     bool        // an operator's wish
-	held       bool        // a switchover is announced
-	pending    bool        // see warm.go
-	wanted     int         // servers, of a pending pool
-	heir       *Pool       // of a pending pool that has come to its end
+	arriving   int              // servers of a pending pool that are about to be this one's
+	trouble    bool             // the last login failed
+	retry      *loop.Timer      // running while logins are being held back
+	sweeper    *loop.Timer      // for the idle server that expires next
+	sparing    bool             // sweeper does not count server_idle_timeout
+	waitTime   *loop.Timer      // for the oldest waiter
+	reserve    *loop.Timer      // for the oldest waiter's right to the reserve
+	yieldAt    *loop.Timer      // when an idle server may be given up
+	disuse     *loop.Timer      // ends the pool
+	holdEnd    *loop.Timer      // ends held
+	leaving    int              // servers that were told goodbye and are not closed yet
+	retired    bool             // the node is no longer a place to go
+	paused     bool             // an operator's wish
+	held       bool             // a switchover is announced
+	admin      route.AdminState // an operator's wish about the node
+	maxQueue   int              // waiters that the node may have; 0 is no limit
+	pending    bool             // see warm.go
+	wanted     int              // servers, of a pending pool
+	heir       *Pool            // of a pending pool that has come to its end
 	tally      tally
 	// generation counts the reconnects: a login begun before one is out of date.
 	generation int
@@ -103,6 +108,7 @@ func (p *Pool) Acquire(b Borrower) *Waiter {
 	p.queue.push(w)
 	p.armQueueTimer()
 	p.fill()
+	p.turnAway(w)
 	return w
 }
 
@@ -131,7 +137,7 @@ func (s *Server) Release() {
 
 func (p *Pool) takeIdle() *Server {
 	n := len(p.idle)
-	if n == 0 || p.held {
+	if n == 0 || p.halted() {
 		return nil
 	}
 	which := n - 1
@@ -175,7 +181,7 @@ func (p *Pool) returned(s *Server) {
 		return
 	}
 	p.idle = append(p.idle, s)
-	if p.queue.size > 0 && !p.held {
+	if p.queue.size > 0 && !p.halted() {
 		p.serve()
 		return
 	}

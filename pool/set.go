@@ -89,6 +89,7 @@ type Set struct {
 	table       *route.Table                    // of the last Follow; nil before the first
 	closed      bool
 	gates       gates
+	crushes     map[string]*crush  // by node name
 	every       map[*Pool]struct{} // those above, and those that have ended and still count
 	past        map[Place]*Totals  // of those that do not count any more
 }
@@ -113,6 +114,7 @@ func NewSet(o Options) *Set {
 		pools:       make(map[Key]*Pool),
 		private:     make(map[*Pool]struct{}),
 		pending:     make(map[warmKey]*Pool),
+		crushes:     make(map[string]*crush),
 		perLoop:     make(map[*loop.Loop]int),
 		statements:  make(map[*loop.Loop]*statement.Store),
 		credentials: make(map[string]auth.Credential),
@@ -267,12 +269,15 @@ func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loo
 		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
 			zap.String("db", key.Database), zap.String("user", key.User)),
 	}
+	p.queue.crush = t.crushOf(key.Node)
 	if t.left(key.Node) {
 		p.retired = true
 		p.gone.Store(true)
 	} else {
 		p.openAccount()
 		t.holdFrom(p)
+		p.stand(t.table)
+		p.admin, p.maxQueue = p.told.admin, p.told.maxQueue // what is posted comes after the first client
 	}
 	return p
 }
@@ -312,6 +317,7 @@ func (t *Set) Follow(table *route.Table) {
 	defer t.mu.Unlock()
 	before := t.hold(route.Primary)
 	t.table = table
+	t.boundNodes(table)
 	for key, p := range t.pools {
 		if !p.follow(table) {
 			delete(t.pools, key)
@@ -348,6 +354,7 @@ func (p *Pool) follow(table *route.Table) bool {
 		p.loop.Post(func() { p.Retire(p.role == route.Primary || p.replication) })
 		return false
 	}
+	p.stand(table)
 	if !table.Has(p.role, node) {
 		p.loop.Post(p.Reroute)
 	}

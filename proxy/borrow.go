@@ -244,6 +244,8 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 		s.endReplication()
 	case why == pool.LossFenced && !flying:
 		s.end(causeFenced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the primary has changed", "Connect again."))
+	case why == pool.LossMaint:
+		s.end(causeReplaced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because its server goes into maintenance", "Connect again."))
 	case why == pool.LossReplaced:
 		s.end(causeReplaced, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because its server is being replaced",
 			"Connect again. The setting is server_fast_close of pgvip."))

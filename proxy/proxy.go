@@ -204,9 +204,14 @@ func (p *Proxy) node(t *route.Table, role route.Role) *route.Node {
 	return t.Reader(p.turn.Add(1)-1, p.readers.on)
 }
 
+// shut reports that an operator keeps clients from a node.
+func shut(t *route.Table, n *route.Node) bool { return t.Standing(n).Admin != route.Ready }
+
 // nowhere says why a client of role gets no server.
 func nowhere(t *route.Table, role route.Role) string {
 	switch {
+	case t.Primary != nil && t.Standing(t.Primary).Admin != route.Ready && t.Has(role, t.Primary):
+		return "the primary is in " + t.Standing(t.Primary).Admin.String() + " by an operator"
 	case role == route.Replica && t.Reads == route.ReadsOnPrimary:
 		return "no replica is available, and the primary does not let pgvip log in"
 	case role == route.Replica && len(t.Replicas) == 0:

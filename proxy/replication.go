@@ -94,7 +94,8 @@ func (p *Proxy) walsender(ctx context.Context, role route.Role, ask *request, ho
 	defer wait.end()
 	for {
 		changed := p.tableChange()
-		if node := p.node(p.table.Load(), role); node != nil && !p.pools.Paused(ask.database) {
+		table := p.table.Load()
+		if node := p.node(table, role); node != nil && !shut(table, node) && !p.pools.Paused(ask.database) {
 			key := pool.Key{Node: node, Database: ask.database, User: ask.serverUser()}
 			private := p.pools.Replication(key, role, home, ask.backend)
 			conn, err := private.Connect(ctx)

@@ -219,7 +219,7 @@ func (w *wait) next(ctx context.Context, changed <-chan struct{}) error {
 // when that has to be tried again later, and an error when trying is no use.
 func (p *Proxy) ask(ctx context.Context, who *identity, role route.Role, t *route.Table) (bool, error) {
 	node := p.node(t, role)
-	if node == nil || p.pools.Paused(who.database) {
+	if node == nil || shut(t, node) || p.pools.Paused(who.database) {
 		return false, nil
 	}
 	turn, mine := who.enter(role)
