@@ -40,6 +40,7 @@ func (poller) park([]event, time.Time) int           { return 0 }
 func rawRead(int, []byte) (int, syscall.Errno)       { return 0, syscall.EINVAL }
 func unacknowledged(int) int                         { return 0 }
 func rawWrite(int, []byte) (int, syscall.Errno)      { return 0, syscall.EINVAL }
+func tcpInfo(int) (Info, bool)                       { return Info{}, false }
 func arrived(int) int                                { return 0 }
 func shutWrite(int)                                  {}
 func closeSocket(int)                                {}

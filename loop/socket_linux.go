@@ -3,6 +3,7 @@ package loop
 import (
 	"runtime"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,17 @@ func arrived(fd int) int {
 		return 0
 	}
 	return n
+}
+
+func tcpInfo(fd int) (Info, bool) {
+	i, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return Info{}, false
+	}
+	return Info{
+		Unacked: int(i.Unacked), Retransmits: int(i.Retransmits),
+		LastAck: time.Duration(i.Last_ack_recv) * time.Millisecond, LastData: time.Duration(i.Last_data_recv) * time.Millisecond,
+	}, true
 }
 
 // shutWrite sends FIN; the peer can still send.

@@ -37,6 +37,7 @@ type Counters struct {
 	ServersWarmed atomic.Uint64 // logged in before their node was the primary, and used after it
 	Terminated    atomic.Uint64 // sessions that PostgreSQL ended, with 57P01 or 57P02
 	FencedBusy    atomic.Uint64 // servers of a fenced primary that were closed while they had something to do
+	DeadSockets   atomic.Uint64 // servers closed because nobody was at the other end any more
 	WrongNode     atomic.Uint64 // errors 25006 of a server of the primary that was in recovery: always a bug
 	ChoreTimeouts atomic.Uint64 // servers that did not answer a statement of our own in time
 }
@@ -66,6 +67,7 @@ type Set struct {
 	open     func(ctx context.Context, network, address string) (net.Conn, error)
 	slots    chan struct{} // one token for each login under way
 	berths   berths        // and for each of one node
+	doubts   doubts
 	keys     *auth.KeyCache
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc

@@ -30,6 +30,8 @@ type control struct {
 	// blind is the configuration's etcd_blind by then. Set before Run; nil is the
 	// default.
 	blind func() route.BlindRule
+	// doubt is told what the last probe of each node came to. Set before Run; may be nil.
+	doubt func(addr string, failing, dead bool)
 
 	// Owned by Run.
 	questions questions // its ask is set before Run
@@ -198,9 +200,22 @@ func (c *control) decide() {
 	}
 	c.record.note(now, next, &c.snap, probes, events)
 	c.monitor.Watch(targets(next, &c.snap.Topology, now))
+	c.tellDoubts(next, probes)
 	c.tell(next, events)
 	if !c.snap.At.IsZero() && probed(next, probes) {
 		c.sayReady.Do(func() { close(c.ready) })
+	}
+}
+
+// tellDoubts passes on which probes fail: somebody may look at the sockets then.
+func (c *control) tellDoubts(t *route.Table, probes route.Health) {
+	if c.doubt == nil {
+		return
+	}
+	for _, n := range t.Nodes {
+		if h := probes[n.Name]; h.Addr == n.Addr {
+			c.doubt(n.Addr, h.Err != "" && !h.CheckError, h.State == route.Down && h.Dead)
+		}
 	}
 }
 

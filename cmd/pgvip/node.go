@@ -110,6 +110,7 @@ func (n *node) build(in *inputs) error {
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
 	n.control.blind, n.control.questions.ask = n.blindRule, n.askPatroni
+	n.control.doubt = n.pools.Doubt
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
 	n.admin = n.newAdmin(in)
 	return nil
