@@ -57,7 +57,7 @@ var diagram = map[string][]string{
 	"bench/rival":           {"internal/lab", "bench/..."},
 	"bench/cmd/pgvip-bench": {"bench", "bench/..."},
 
-	"bench/failover":           {"internal/lab", "wire", "bench/proc", "bench/load"},
+	"bench/failover":           {"internal/lab", "internal/certs", "bench/proc", "bench/load"},
 	"bench/cmd/pgvip-failover": {"bench/failover"},
 
 	"migrate": {"config"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,22 +17,17 @@ import (
 // fenceLimit is how long after the event a fenced node may get bytes (rule 23).
 const fenceLimit = 100 * time.Millisecond
 
-// shun is a node that must not be reached any more from a moment on.
+// shun is a node that nobody must be led to for a time.
 type shun struct {
-	node  *lab.Node
-	since time.Time
-}
-
-// avoid notes such a node for the check "avoided".
-func (run *run) avoid(n *lab.Node, since time.Time) {
-	run.shunned = append(run.shunned, shun{n, since})
+	node         *lab.Node
+	since, until time.Time
 }
 
 // avoided counts the answers that came from a shunned node, on either port.
 func avoided(run *run, f *front, r *Result) {
 	for _, s := range run.shunned {
 		n := count(f.visits.all, func(v visit) bool {
-			return v.host == s.node.Postgres.Host && v.began.After(s.since.Add(fenceLimit))
+			return v.host == s.node.Postgres.Host && v.began.After(s.since.Add(listNotice)) && v.began.Before(s.until)
 		})
 		if n > 0 {
 			r.WrongNode += n
@@ -68,7 +64,7 @@ func orphanIsLeft(run *run, f *front, r *Result) {
 	}
 	closed, ok := run.socketsGone[f.name]
 	if !ok {
-		r.fall("connections to the orphan were still open 2 s after the key")
+		r.fall("connections to the orphan were still open %v after the key", socketWatch)
 		return
 	}
 	r.more("sockets_ms", closed.Milliseconds())
@@ -110,51 +106,84 @@ func (run *run) statementsAfter(f *front, limit time.Time) (last time.Time, n in
 	return last, n
 }
 
+// socketWatch is how long connections to an orphan are looked for.
+const socketWatch = 1500 * time.Millisecond
+
 // countSockets notes for each front how long after a moment it still had
-// connections to a node.
-func (run *run) countSockets(ctx context.Context, n *lab.Node, since time.Time) {
-	run.socketsGone = map[string]time.Duration{}
-	for time.Since(since) < 2*time.Second && len(run.socketsGone) < len(run.fronts) {
+// connections to a node, those of its health checks apart.
+func (run *run) countSockets(ctx context.Context, n *lab.Node, since time.Time) error {
+	type sample struct {
+		after time.Duration
+		ports []int
+	}
+	samples := map[string][]sample{}
+	for time.Since(since) < socketWatch {
 		for _, f := range run.fronts {
-			if _, ok := run.socketsGone[f.name]; ok {
-				continue
+			ports, err := connections(f.process.PID(), n.Postgres.Addr)
+			if err != nil {
+				return err
 			}
-			if open, err := connections(f.process.PID(), n.Postgres.Addr); err == nil && open == 0 {
-				run.socketsGone[f.name] = time.Since(since)
-			}
+			samples[f.name] = append(samples[f.name], sample{time.Since(since), ports})
 		}
-		if pause(ctx, 2*time.Millisecond) != nil {
-			return
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return err
 		}
 	}
+	// A check that has connected anew meanwhile is not told from a client: that
+	// would be the wrong verdict on the safe side.
+	text, err := n.Postgres.SQL(ctx, "postgres", "SELECT client_port FROM pg_stat_activity WHERE usename = '"+lab.ProbeUser+"'")
+	if err != nil {
+		return err
+	}
+	checks := strings.Fields(text)
+	run.socketsGone = map[string]time.Duration{}
+	for name, list := range samples {
+		run.socketsGone[name] = 0
+		for i, one := range list {
+			open := slices.ContainsFunc(one.ports, func(p int) bool { return !slices.Contains(checks, strconv.Itoa(p)) })
+			if open && i+1 < len(list) {
+				run.socketsGone[name] = list[i+1].after
+			} else if open {
+				delete(run.socketsGone, name)
+			}
+		}
+	}
+	return nil
 }
 
-// connections counts the established connections of a process to an address.
-func connections(pid int, addr string) (int, error) {
+// connections gives the local ports of a process's established connections to an
+// address.
+func connections(pid int, addr string) ([]int, error) {
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", pid))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	want, err := hexAddr(addr)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	inodes := map[string]bool{}
+	inodes := map[string]int{}
 	for line := range strings.Lines(string(table)) {
-		const remote, state, inode = 2, 3, 9
+		const local, remote, state, inode = 1, 2, 3, 9
 		fields := strings.Fields(line)
 		if len(fields) > inode && fields[remote] == want && fields[state] == "01" {
-			inodes["socket:["+fields[inode]+"]"] = true
+			_, port, _ := strings.Cut(fields[local], ":")
+			n, err := strconv.ParseInt(port, 16, 32)
+			if err != nil {
+				return nil, err
+			}
+			inodes["socket:["+fields[inode]+"]"] = int(n)
 		}
 	}
 	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	open := 0
+	var open []int
 	for _, fd := range fds {
-		if target, err := os.Readlink(fd); err == nil && inodes[target] {
-			open++
+		target, err := os.Readlink(fd)
+		if port := inodes[target]; err == nil && port > 0 {
+			open = append(open, port)
 		}
 	}
 	return open, nil

@@ -18,12 +18,13 @@ func TestConnectionsAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := connections(os.Getpid(), l.Addr().String()); err != nil || n != 1 {
-		t.Errorf("connections = %d, %v, want 1", n, err)
+	port := conn.LocalAddr().(*net.TCPAddr).Port
+	if got, err := connections(os.Getpid(), l.Addr().String()); err != nil || len(got) != 1 || got[0] != port {
+		t.Errorf("connections = %d, %v, want %d", got, err, port)
 	}
 	conn.Close()
-	if n, err := connections(os.Getpid(), l.Addr().String()); err != nil || n != 0 {
-		t.Errorf("connections after Close = %d, %v, want 0", n, err)
+	if got, err := connections(os.Getpid(), l.Addr().String()); err != nil || len(got) != 0 {
+		t.Errorf("connections after Close = %d, %v, want none", got, err)
 	}
 }
 

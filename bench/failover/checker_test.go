@@ -101,6 +101,8 @@ func TestTolerance(t *testing.T) {
 	stopped := failure{kind: writer, connected: at(0), began: at(999), ended: at(1000), class: codeAdminShutdown}
 	again := stopped
 	again.connected = at(2000)
+	uncertain := stopped
+	uncertain.class = codeMaybeCommitted
 	many := []failure{}
 	for range poolSizes()[Transaction] + 1 {
 		many = append(many, flight)
@@ -126,6 +128,8 @@ func TestTolerance(t *testing.T) {
 		{"a session told of it twice", announced, Session, []failure{stopped, stopped}, "avoidable"},
 		{"a new session told of it", announced, Session, []failure{stopped, again}, "avoidable"},
 		{"a transaction broken by a switchover", announced, Transaction, []failure{stopped}, "avoidable"},
+		{"a session whose commit PostgreSQL left open", announced, Session, []failure{uncertain}, ""},
+		{"a transaction whose commit PostgreSQL left open", announced, Transaction, []failure{uncertain}, "avoidable"},
 		{"a session reset by a switchover", announced, Session, []failure{flight}, "avoidable"},
 		{"a reader of a node that ended", lostNode, Transaction, []failure{queued}, ""},
 		{"judged elsewhere", anything, Transaction, many, ""},
@@ -202,5 +206,26 @@ func TestScenariosHaveNumbersOfTheirOwn(t *testing.T) {
 			t.Errorf("scenario %d %q: a number twice, no name, or not one way to run it", s.Number, s.Name)
 		}
 		seen[s.Number] = true
+	}
+}
+
+func TestStaleNewsAreMeasured(t *testing.T) {
+	news := func(ms int, reason string) entry { return entry{Time: at(ms), Msg: "news from etcd", Reason: reason} }
+	tests := []struct {
+		name    string
+		entries []entry
+		want    time.Duration
+	}{
+		{"never", []entry{{Time: at(1), Msg: "primary back"}}, 0},
+		{"twice", []entry{news(0, "FRESH -> STALE"), news(300, "STALE -> FRESH"), news(500, "FRESH -> STALE"), news(600, "STALE -> FRESH")}, 300 * time.Millisecond},
+		{"blind in between", []entry{news(0, "FRESH -> STALE"), news(8000, "STALE -> BLIND"), news(9000, "BLIND -> FRESH")}, 9 * time.Second},
+		{"to the end", []entry{news(0, "FRESH -> STALE")}, staleLimit + 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := staleFor(tt.entries); got != tt.want {
+				t.Errorf("staleFor = %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

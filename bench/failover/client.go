@@ -20,7 +20,7 @@ const (
 
 // client is one of the clients of a front.
 type client struct {
-	load *load
+	crew *crew
 	kind kind
 	pace time.Duration
 
@@ -50,7 +50,7 @@ func (c *client) work(ctx context.Context) {
 // failed notes an error. The client starts over with a new connection, as an
 // application's pool does.
 func (c *client) failed(began time.Time, err error) {
-	c.load.failures.add(failure{
+	c.crew.failures.add(failure{
 		kind: c.kind, connect: c.conn == nil, connected: c.connected,
 		began: began, ended: time.Now(), class: classOf(err), text: err.Error(),
 	})
@@ -71,9 +71,9 @@ func (c *client) hangUp() {
 func (c *client) turn(ctx context.Context) (err error) {
 	if c.conn == nil {
 		c.connected = time.Time{}
-		addr := c.load.primary
+		addr := c.crew.primary
 		if c.kind.reads() {
-			addr = c.load.replicas
+			addr = c.crew.replicas
 		}
 		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 		defer cancel()
@@ -96,18 +96,18 @@ func (c *client) turn(ctx context.Context) (err error) {
 
 // write runs statements; "%s" among them stands for the INSERT of a new number.
 func (c *client) write(ctx context.Context, statements ...string) error {
-	id := c.load.ledger.next()
+	id := c.crew.ledger.next()
 	for _, sql := range statements {
 		if sql == "%s" {
-			sql = fmt.Sprintf("INSERT INTO failover_ledger VALUES ('%s', %d)", c.load.name, id)
+			sql = fmt.Sprintf("INSERT INTO failover_ledger VALUES ('%s', %d)", c.crew.name, id)
 		}
 		if _, err := c.conn.Exec(ctx, sql).ReadAll(); err != nil {
 			return err
 		}
 	}
 	now := time.Now()
-	c.load.ledger.ack(id)
-	c.load.acks.mark(now)
+	c.crew.ledger.ack(id)
+	c.crew.acks.mark(now)
 	return nil
 }
 
@@ -119,7 +119,7 @@ func (c *client) read(ctx context.Context) error {
 		return err
 	}
 	row := rows[0].Rows[0]
-	c.load.visits.add(visit{
+	c.crew.visits.add(visit{
 		kind: c.kind, began: began, ended: time.Now(), connected: c.connected,
 		recovery: string(row[0]) == "t", host: string(row[1]),
 	})

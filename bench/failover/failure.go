@@ -48,6 +48,7 @@ const (
 	codeReadOnly        = "25006"
 	codeTooMany         = "53300"
 	codeConnectionFails = "08006"
+	codeMaybeCommitted  = "08007"
 )
 
 // failure is one error that a client got.

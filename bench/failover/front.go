@@ -32,7 +32,7 @@ func poolSizes() map[string]int { return map[string]int{Session: 40, Transaction
 
 // front is what clients connect to, and its clients.
 type front struct {
-	load
+	crew
 	mode    string
 	process *proc.Process
 	log     string // path
@@ -83,6 +83,8 @@ func (r *Rig) pgvipSettings(mode, host string) settings {
 		// Longer than any scenario goes without a primary: what is asked is whether
 		// clients that wait are served, and not when they are sent away.
 		"failover_wait_timeout": "180s",
+		"replica_max_lag":       maxLag.String(),
+		"tcp_user_timeout":      userTimeout.String(),
 		"log_connections":       "false",
 		"log_disconnections":    "false",
 		"log_stats":             "false",
@@ -91,8 +93,7 @@ func (r *Rig) pgvipSettings(mode, host string) settings {
 }
 
 // newPgvip makes a front of pgvip on the lab's n-th spare address and starts it.
-func (r *Rig) newPgvip(ctx context.Context, name string, n int, change settings) (*front, error) {
-	mode := name
+func (r *Rig) newPgvip(ctx context.Context, name, mode string, n int, change settings) (*front, error) {
 	host := r.lab.Host(n)
 	s := r.pgvipSettings(mode, host)
 	maps.Copy(s, change)

@@ -112,7 +112,7 @@ func (run *run) lead(f *front) (time.Duration, bool) {
 	if !ok || f.rival() {
 		return 0, false
 	}
-	hold, ok := f.said(run.fault, func(e entry) bool { return e.Msg == "hold" })
+	hold, ok := f.said(run.fault, func(e entry) bool { return e.Msg == "switchover announced" })
 	if !ok {
 		return 0, false
 	}
@@ -140,6 +140,8 @@ const (
 	frozen
 	// lostNode: a node of several ended; whoever used it may get one error.
 	lostNode
+	// goneOver: the front itself ended; each of its clients finds another.
+	goneOver
 	// anything: judged elsewhere.
 	anything
 )
@@ -155,11 +157,11 @@ func (t tolerance) judge(port string, f *front, all []failure, down time.Time) s
 	inFlight := 0
 	told := map[time.Time]bool{} // connections whose client has got its one error
 	for _, one := range all {
-		bound := f.mode == Session && !one.connected.IsZero() && one.connected.Before(down.Add(inFlightGrace)) && !told[one.connected]
+		bound := (f.mode == Session || t == goneOver) && !one.connected.IsZero() && one.connected.Before(down.Add(inFlightGrace)) && !told[one.connected]
 		switch {
 		case one.class == codeTooMany:
 			return fmt.Sprintf("a client on %s got 53300: %s", port, one.text)
-		case t == announced && !(bound && one.class == codeAdminShutdown):
+		case t == announced && !(bound && toldOfTheStop(one)):
 			return fmt.Sprintf("an error on %s that was avoidable: %s", port, example(one, down))
 		case bound:
 			told[one.connected] = true
@@ -175,6 +177,13 @@ func (t tolerance) judge(port string, f *front, all []failure, down time.Time) s
 		return fmt.Sprintf("%d statements in flight failed on %s, with %d servers", inFlight, port, limit)
 	}
 	return ""
+}
+
+// toldOfTheStop reports whether PostgreSQL itself ended the session. To one that
+// waits for a synchronous standby it sends a warning only, and pgvip says then
+// that the transaction may have been committed.
+func toldOfTheStop(f failure) bool {
+	return f.class == codeAdminShutdown || f.class == codeMaybeCommitted
 }
 
 func example(f failure, down time.Time) string {

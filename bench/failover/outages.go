@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -13,8 +14,8 @@ func outages() []Scenario {
 	// retry_timeout, of three seconds here, stops by itself.
 	failsafe := map[string]any{"failsafe_mode": true}
 	return []Scenario{
-		{Number: 10, Name: "etcd-leader-killed", DCS: failsafe, Fault: etcdLeaderKilled, Writes: none, Reads: none, Check: sameNode},
-		{Number: 11, Name: "etcd-members-frozen", DCS: failsafe, Fault: etcdMembersFrozen, Writes: none, Reads: none, Check: sameNode},
+		{Number: 10, Name: "etcd-leader-killed", DCS: failsafe, Fault: etcdLeaderKilled, Writes: none, Reads: none, Check: staysFresh},
+		{Number: 11, Name: "etcd-members-frozen", DCS: failsafe, Fault: etcdMembersFrozen, Writes: none, Reads: none, Check: staysFresh},
 		{Number: 12, Name: "etcd-gone-60s", Fault: etcdGone, Writes: inFlight, Reads: none, Slack: 2 * time.Second},
 		{Number: 13, Name: "etcd-gone-60s-failsafe", DCS: failsafe, Fault: etcdGone, Writes: none, Reads: none, Check: sameNode},
 		{Number: 15, Name: "etcd-compacted-and-restored", DCS: failsafe, Fault: etcdRestored, Writes: none, Reads: none, Check: sameNode},
@@ -81,10 +82,10 @@ func etcdGone(ctx context.Context, run *run) error {
 	if err := pause(ctx, time.Minute); err != nil {
 		return err
 	}
-	for _, member := range run.lab.Etcd {
-		go member.Start(ctx) // no member is ready before the others are
-	}
 	back := time.Now()
+	if err := run.startEtcd(ctx); err != nil {
+		return err
+	}
 	if at, ok := run.prober.ended(run.leader.Name, run.fault); ok {
 		run.down = at
 	}
@@ -149,4 +150,44 @@ func primaryLosesEtcd(ctx context.Context, run *run) error {
 		return err
 	}
 	return run.awaitLeader(ctx, run.leader)
+}
+
+// staleLimit is how long pgvip's news may be older than two seconds while one of
+// three members of etcd is silent.
+const staleLimit = 2 * time.Second
+
+// staysFresh: one member of etcd costs hardly anything, and nobody took over.
+func staysFresh(run *run, f *front, r *Result) {
+	sameNode(run, f, r)
+	entries, err := f.entries(run.fault)
+	if err != nil {
+		r.fall("log: %v", err)
+	}
+	stale := staleFor(entries)
+	r.more("stale_ms", stale.Milliseconds())
+	if stale > staleLimit {
+		r.fall("etcd's news was stale for %v", stale)
+	}
+}
+
+// staleFor is the longest time for which pgvip's news was not fresh.
+func staleFor(entries []entry) time.Duration {
+	var longest time.Duration
+	var since time.Time
+	for _, e := range entries {
+		switch {
+		case e.Msg != "news from etcd" || !strings.Contains(e.Reason, "->"):
+		case strings.HasSuffix(e.Reason, "FRESH"):
+			if !since.IsZero() {
+				longest = max(longest, e.Time.Sub(since))
+			}
+			since = time.Time{}
+		case since.IsZero():
+			since = e.Time
+		}
+	}
+	if !since.IsZero() && len(entries) > 0 {
+		longest = max(longest, entries[len(entries)-1].Time.Sub(since), staleLimit+1) // it never came back
+	}
+	return longest
 }

@@ -178,7 +178,9 @@ func orphan(ctx context.Context, run *run) error {
 		return err
 	}
 	run.down = e.at
-	run.countSockets(ctx, run.leader, e.at)
+	if err := run.countSockets(ctx, run.leader, e.at); err != nil {
+		return err
+	}
 	if err := run.moved(ctx); err != nil {
 		return err
 	}
@@ -196,8 +198,10 @@ func oldPrimaryReturns(ctx context.Context, run *run) error {
 	}
 	// Its writes would be a second history.
 	run.counts = func(node string, at time.Time) bool { return node != run.leader.Name || at.Before(run.down) }
-	run.avoid(run.leader, time.Now())
-	return errors.Join(pause(ctx, 4*time.Second), run.leader.Postgres.Kill())
+	since := time.Now()
+	err := errors.Join(pause(ctx, 4*time.Second), run.leader.Postgres.Kill())
+	run.shunned = append(run.shunned, shun{run.leader, since, time.Now()})
+	return err
 }
 
 // pauseKeyExpires kills the leader's Patroni while the cluster is paused: the

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +65,7 @@ func (r *Rig) start(ctx context.Context) error {
 		return err
 	}
 	for i, mode := range r.opt.Modes {
-		f, err := r.newPgvip(ctx, mode, i, nil)
+		f, err := r.newPgvip(ctx, mode, mode, i, nil)
 		if err != nil {
 			return err
 		}
@@ -182,13 +181,4 @@ func (r *Rig) keep() error {
 
 func (r *Rig) say(format string, args ...any) {
 	fmt.Fprintf(r.log, time.Now().Format("15:04:05.000 ")+format+"\n", args...)
-}
-
-// host is the address of a node's PostgreSQL without the port.
-func (r *Rig) node(host string) string {
-	i := slices.IndexFunc(r.lab.Nodes, func(n *lab.Node) bool { return n.Postgres.Host == host })
-	if i < 0 {
-		return host
-	}
-	return r.lab.Nodes[i].Name
 }

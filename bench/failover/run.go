@@ -2,9 +2,11 @@ package failover
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pgvip/pgvip/internal/lab"
@@ -16,7 +18,8 @@ const (
 	settle = 1500 * time.Millisecond
 
 	healTimeout   = 2 * time.Minute
-	rewindTimeout = 30 * time.Second
+	rewindTimeout = 20 * time.Second
+	syncTimeout   = 8 * time.Second
 	faultTimeout  = 4 * time.Minute
 	// resumeTimeout is how long a front may take after the database itself.
 	resumeTimeout = 30 * time.Second
@@ -83,7 +86,7 @@ func (run *run) happen(ctx context.Context) error {
 	run.watcher.forget()
 	run.began = time.Now()
 	for _, f := range run.fronts {
-		f.load.start()
+		f.crew.start()
 	}
 	if err := pause(ctx, warmUp); err != nil {
 		return err
@@ -150,12 +153,20 @@ func (r *Rig) heal(ctx context.Context, dcs map[string]any) error {
 	if err := r.whole(ctx); err != nil {
 		return err
 	}
+	began, again := time.Now(), false
 	for {
 		leader, err := r.lab.Leader(ctx)
-		if err == nil {
-			if err = r.synchronous(ctx, leader); err == nil {
-				err = r.serving(ctx)
+		if err == nil && config["synchronous_mode"] == true {
+			if time.Since(began) > syncTimeout && !again {
+				again = true
+				if err := r.synchroniseAgain(ctx); err != nil {
+					return err
+				}
 			}
+			err = r.synchronous(ctx, leader)
+		}
+		if err == nil {
+			err = r.serving(ctx)
 		}
 		if err == nil {
 			return nil
@@ -199,13 +210,8 @@ func (r *Rig) startParts(ctx context.Context) error {
 	if err := r.lab.ReleasePromotion(); err != nil {
 		return err
 	}
-	for _, member := range r.lab.Etcd {
-		if member.Running() {
-			member.Thaw()
-		}
-		if err := member.Start(ctx); err != nil {
-			return err
-		}
+	if err := r.startEtcd(ctx); err != nil {
+		return err
 	}
 	for _, l := range r.links {
 		if err := l.Restore(); err != nil {
@@ -229,6 +235,20 @@ func (r *Rig) startParts(ctx context.Context) error {
 	return nil
 }
 
+// startEtcd starts all members at once: none is ready before the others are.
+func (r *Rig) startEtcd(ctx context.Context) error {
+	errs := make([]error, len(r.lab.Etcd))
+	var group sync.WaitGroup
+	for i, member := range r.lab.Etcd {
+		if member.Running() {
+			member.Thaw()
+		}
+		group.Go(func() { errs[i] = member.Start(ctx) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
 func (r *Rig) startNode(ctx context.Context, n *lab.Node) error {
 	if err := n.RestoreEtcd(); err != nil {
 		return err
@@ -246,6 +266,20 @@ func (r *Rig) startNode(ctx context.Context, n *lab.Node) error {
 func (r *Rig) serving(ctx context.Context) error {
 	for _, f := range r.fronts {
 		if err := f.serves(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// synchroniseAgain has Patroni choose the synchronous standbys anew: version 3.0
+// forgets to tell PostgreSQL about them when it is restarted beside a running one.
+func (r *Rig) synchroniseAgain(ctx context.Context) error {
+	for _, on := range []bool{false, true} {
+		if err := r.lab.Configure(ctx, map[string]any{"synchronous_mode": on}); err != nil {
+			return err
+		}
+		if err := pause(ctx, 3*time.Second); err != nil {
 			return err
 		}
 	}

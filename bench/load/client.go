@@ -38,20 +38,35 @@ func Login(ctx context.Context, dialer *net.Dialer, address string, who Account)
 // Ping logs in, runs a query and leaves: it shows that a proxy has found its
 // server.
 func Ping(ctx context.Context, address string, who Account) error {
-	conn, err := Login(ctx, &net.Dialer{}, address, who)
+	return Exec(ctx, &net.Dialer{}, address, who, "SELECT 1")
+}
+
+// Exec logs in, runs a statement, whose result is thrown away, and leaves.
+func Exec(ctx context.Context, dialer *net.Dialer, address string, who Account, sql string) error {
+	conn, err := Login(ctx, dialer, address, who)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	query := append([]byte("Q\x00\x00\x00\x0dSELECT 1"), 0)
+	const head = 5 // type and length; the length counts itself, not the type
+	query := binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(head+len(sql)))
+	query = append(append(query, sql...), 0)
 	if _, err := conn.Write(query); err != nil {
-		return fmt.Errorf("ping %s: %w", address, err)
+		return fmt.Errorf("exec on %s: %w", address, err)
 	}
 	if err := awaitReady(conn); err != nil {
-		return fmt.Errorf("ping %s: %w", address, err)
+		return fmt.Errorf("exec on %s: %w", address, err)
 	}
 	_, err = conn.Write([]byte("X\x00\x00\x00\x04"))
 	return err
+}
+
+// SQLState gives the code of an error that a server sent, empty for others.
+func SQLState(err error) string {
+	if sent, ok := errors.AsType[*wire.Error](err); ok {
+		return sent.Code
+	}
+	return ""
 }
 
 // startup is a StartupMessage of protocol 3.0. Its length counts itself.

@@ -115,10 +115,11 @@ func (c *Cluster) CancelSwitchover(ctx context.Context) error {
 }
 
 // StartAlone starts a node's PostgreSQL without its Patroni, in the role it had
-// last: one that was killed as primary comes back as primary.
+// last: one that was killed as primary comes back as primary. It logs to a file of
+// its own.
 func (pg *Postgres) StartAlone(ctx context.Context) error {
 	cmd := pg.slot.commandContext(ctx, filepath.Join(binDirs[pg.slot.version], "pg_ctl"),
-		"start", "-w", "-s", "-D", pg.DataDir, "-l", pg.logPath)
+		"start", "-w", "-s", "-D", pg.DataDir, "-l", filepath.Join(pg.slot.dir, pg.Name+"-alone.log"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: start alone: %w: %s", pg.Name, err, out)
 	}
@@ -128,16 +129,27 @@ func (pg *Postgres) StartAlone(ctx context.Context) error {
 // FreezeWALReceiver stops (SIGSTOP) what brings a replica its WAL: the server
 // answers, its data stands still. The result lets it go on.
 func (pg *Postgres) FreezeWALReceiver(ctx context.Context) (thaw func(), err error) {
-	text, err := pg.SQL(ctx, "postgres", "SELECT pid FROM pg_stat_wal_receiver")
+	return pg.freeze(ctx, "walreceiver")
+}
+
+// FreezeReplay stops what applies a replica's WAL, which still comes. Patroni would
+// undo pg_wal_replay_pause().
+func (pg *Postgres) FreezeReplay(ctx context.Context) (thaw func(), err error) {
+	return pg.freeze(ctx, "startup")
+}
+
+// freeze stops a process of the server by the type that pg_stat_activity gives.
+func (pg *Postgres) freeze(ctx context.Context, backendType string) (thaw func(), err error) {
+	text, err := pg.SQL(ctx, "postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = '"+backendType+"'")
 	if err != nil {
 		return nil, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: has no WAL receiver", pg.Name)
+		return nil, fmt.Errorf("%s: has no process %s", pg.Name, backendType)
 	}
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return nil, fmt.Errorf("%s: freeze the WAL receiver: %w", pg.Name, err)
+		return nil, fmt.Errorf("%s: freeze %s: %w", pg.Name, backendType, err)
 	}
 	return func() { syscall.Kill(pid, syscall.SIGCONT) }, nil // it may be gone with its server
 }

@@ -9,7 +9,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +36,15 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "pgvip-failover:", err)
 		return 2
 	}
+	if os.Getenv(ownNetwork) == "" {
+		return again()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := failover.OwnNetwork(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "pgvip-failover:", err)
+		return 2
+	}
 	began := time.Now()
 	t := &tally{}
 	if err := t.pass(ctx, w); err != nil {
@@ -50,6 +59,43 @@ func run() int {
 	default:
 		return 0
 	}
+}
+
+// ownNetwork is the variable that tells the second of us from the first.
+const ownNetwork = "PGVIP_FAILOVER_NETWORK"
+
+// again runs this program in a network namespace of its own, where addresses can
+// vanish, and returns how that ended. It needs root.
+func again() int {
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pgvip-failover:", err)
+		return 2
+	}
+	// The kernel kills it when the thread that started it ends.
+	runtime.LockOSThread()
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Env = append(os.Environ(), ownNetwork+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	signals := make(chan os.Signal, 1) // never closed
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "pgvip-failover:", err)
+		return 2
+	}
+	go func() {
+		for s := range signals {
+			cmd.Process.Signal(s)
+		}
+	}()
+	if err := cmd.Wait(); err != nil && cmd.ProcessState == nil {
+		return 2
+	}
+	if code := cmd.ProcessState.ExitCode(); code >= 0 {
+		return code
+	}
+	return 2 // killed
 }
 
 func parse() (wanted, error) {

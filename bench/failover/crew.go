@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -34,6 +35,20 @@ func (v *visits) take() []visit {
 	return all
 }
 
+// any reports whether there is one that fits.
+func (v *visits) any(fits func(visit) bool) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.all, fits)
+}
+
+// count counts those that fit.
+func (v *visits) count(fits func(visit) bool) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return count(v.all, fits)
+}
+
 // count counts the visits that fit.
 func count(all []visit, fits func(visit) bool) int {
 	n := 0
@@ -45,8 +60,8 @@ func count(all []visit, fits func(visit) bool) int {
 	return n
 }
 
-// load is the clients of one front, and what they have seen.
-type load struct {
+// crew is the clients of one front, and what they have seen.
+type crew struct {
 	// Immutable.
 	name              string // in the ledger's table
 	primary, replicas string // addresses
@@ -85,26 +100,26 @@ func crowd() []struct {
 }
 
 // start lets the clients work until stop.
-func (l *load) start() {
+func (c *crew) start() {
 	var ctx context.Context
-	ctx, l.cancel = context.WithCancel(context.Background())
-	l.ledger.begin()
-	l.acks.reset()
-	l.failures.take()
-	l.visits.take()
+	ctx, c.cancel = context.WithCancel(context.Background())
+	c.ledger.begin()
+	c.acks.reset()
+	c.failures.take()
+	c.visits.take()
 	for _, group := range crowd() {
 		for range group.count {
-			c := &client{load: l, kind: group.kind, pace: group.pace}
-			l.group.Go(func() { c.work(ctx) })
+			one := &client{crew: c, kind: group.kind, pace: group.pace}
+			c.group.Go(func() { one.work(ctx) })
 		}
 	}
 }
 
 // stop ends the clients and waits for them.
-func (l *load) stop() {
-	if l.cancel != nil {
-		l.cancel()
-		l.group.Wait()
-		l.cancel = nil
+func (c *crew) stop() {
+	if c.cancel != nil {
+		c.cancel()
+		c.group.Wait()
+		c.cancel = nil
 	}
 }
