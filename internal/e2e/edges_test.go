@@ -24,8 +24,8 @@ var edges = map[int]map[string]string{
 	// With ALPN, without, with another protocol; requests inside; no TLS at all.
 	3: {"proxy": "TestDirectTLS TestDirectTLSWhereThereIsNone"},
 	// Versions 3.0 to 3.9999 and extensions: the bytes PostgreSQL 18 gave, written down; other
-	// majors; once, in front of a password.
-	4: {"proxy": "TestProtocolVersions TestOtherMajorVersions TestNegotiationWithPassword", "wire": "TestNegotiate"},
+	// majors; once, in front of a password, with a lookup and the console too, beside PostgreSQL 18.
+	4: {"proxy": "TestProtocolVersions TestOtherMajorVersions TestNegotiationWithPassword TestNegotiationComesOnce", "wire": "TestNegotiate"},
 	// Lengths of our keys by version; servers with keys of 4, 256 and no bytes; our keys at work.
 	5: {"proxy": "TestProtocolVersions TestServersWithLongKeysOrNone TestCancelWithWrongKey", "dial": "TestLoginWithoutBackendKey"},
 	// Odd packets beside PostgreSQL; byte by byte; what PostgreSQL closes for without a word;
