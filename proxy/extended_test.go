@@ -274,7 +274,7 @@ func TestLargeStatements(t *testing.T) {
 	a, b := login(t, s.primary), login(t, s.primary)
 	name := strings.Repeat("n", 5000)
 	text := "SELECT length($1::text) /* " + strings.Repeat("x", 300<<10) + " */"
-	value := strings.Repeat("v", 5<<20)
+	value := strings.Repeat("v", 16<<20)
 	a.prepare(name, text)
 	b.exec("BEGIN")
 	if got := a.run(name, value); got != fmt.Sprint(len(value)) {

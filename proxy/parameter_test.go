@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
 )
 
 // conversation is what a client with these startup parameters sees: its welcome,
@@ -20,6 +21,15 @@ func conversation(t *testing.T, addr string, params, statements []string) [][]st
 	}
 	c.leave()
 	return seen
+}
+
+// lasting are the modes in which what is set in a session lasts as long as that.
+var lasting = map[string]func(*pool.Settings){
+	"session": func(set *pool.Settings) { set.Mode = pool.SessionMode },
+	"transaction, pinned": func(set *pool.Settings) {
+		transactions(set)
+		set.SessionState = pool.PinState
+	},
 }
 
 // TestParametersAsDirect: with whatever startup parameters, a client sees of its
@@ -62,18 +72,20 @@ func TestParametersAsDirect(t *testing.T) {
 		{"switches for a server of its own", []string{"options", "-c ignore_system_indexes=on -e -S 6144"}, with("SHOW ignore_system_indexes", "RESET ALL")},
 		{"a value that only a new connection takes", []string{"ignore_system_indexes", "on"}, with("SHOW ignore_system_indexes")},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			want := conversation(t, pg.Addr, test.params, test.statements)
-			s := newSite(t, plan{})
-			for round := range 2 { // the second one has its welcome from the cache
-				got := conversation(t, s.primary, test.params, test.statements)
-				for i := range want {
-					if !slices.Equal(got[i], want[i]) {
-						t.Errorf("round %d, step %d:\ngot  %q\nwant %q", round, i, got[i], want[i])
+		for name, mode := range lasting {
+			t.Run(test.name+", "+name, func(t *testing.T) {
+				want := conversation(t, pg.Addr, test.params, test.statements)
+				s := newSite(t, plan{pool: mode})
+				for round := range 2 { // the second one has its welcome from the cache
+					got := conversation(t, s.primary, test.params, test.statements)
+					for i := range want {
+						if !slices.Equal(got[i], want[i]) {
+							t.Errorf("round %d, step %d:\ngot  %q\nwant %q", round, i, got[i], want[i])
+						}
 					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

@@ -94,8 +94,6 @@ func TestResetBetweenSessions(t *testing.T) {
 // before it leaves is carried out though nobody reads the replies.
 func TestLeavingClients(t *testing.T) {
 	pg := postgres(t, 0)
-	s := newSite(t, plan{})
-	pg.ask(t, "TRUNCATE things")
 	insert := func(note string) []byte { return pgscript.Query("INSERT INTO things (note) VALUES ('" + note + "')") }
 	parse := func(sql string) []byte { return pgscript.Message('P', append(pgscript.Strings("", sql), 0, 0)) }
 	bindExecute := slices.Concat(pgscript.Message('B', append(pgscript.Strings("", ""), int16s(0, 0, 0)...)),
@@ -114,17 +112,21 @@ func TestLeavingClients(t *testing.T) {
 		{"no CopyDone", slices.Concat(pgscript.Query("COPY things (note) FROM STDIN"), pgscript.Message('d', []byte("no CopyDone\n")), pgscript.Terminate()), "0"},
 		{"with CopyDone", slices.Concat(pgscript.Query("COPY things (note) FROM STDIN"), pgscript.Message('d', []byte("with CopyDone\n")), pgscript.Message('c', nil), pgscript.Terminate()), "1"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			c := login(t, s.primary)
-			c.exec("SELECT 1") // it has a server
-			c.send(test.send)
-			c.conn.Close()
-			next := login(t, s.primary) // gets the server when all that is over
-			defer next.leave()
-			if got := next.value("SELECT count(*) FROM things WHERE note = '" + test.name + "'"); got != test.want {
-				t.Errorf("%s rows, want %s", got, test.want)
-			}
-		})
+		for name, mode := range modes {
+			t.Run(test.name+", "+name, func(t *testing.T) {
+				s := newSite(t, plan{pool: mode})
+				pg.ask(t, "TRUNCATE things")
+				c := login(t, s.primary)
+				c.exec("SELECT 1") // it has a server
+				c.send(test.send)
+				c.conn.Close()
+				next := login(t, s.primary) // gets the server when all that is over
+				defer next.leave()
+				if got := next.value("SELECT count(*) FROM things WHERE note = '" + test.name + "'"); got != test.want {
+					t.Errorf("%s rows, want %s", got, test.want)
+				}
+			})
+		}
 	}
 	if got := pg.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"); got != "0" {
 		t.Errorf("%s transactions left open", got)
