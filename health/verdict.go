@@ -120,11 +120,13 @@ func (v *verdict) fault(o outcome, err error, lim limits, now time.Time) {
 	case refused:
 		v.become(route.Down, now)
 		v.health.Dead = true
+		v.health.Silent = false
 	case silent, broken:
 		// A login that breaks off again and again serves nobody either.
 		if v.silence++; v.silence >= lim.fall {
 			v.become(route.Down, now)
 			v.health.Dead = true
+			v.health.Silent = o == silent
 		}
 	case declined:
 		if v.silence++; v.silence >= lim.fall {
@@ -148,7 +150,7 @@ func (v *verdict) become(s route.State, now time.Time) {
 		h.Downs++
 	case h.State == route.Down:
 		h.Downtime += now.Sub(h.Since)
-		h.Dead = false
+		h.Dead, h.Silent = false, false
 	}
 	h.State, h.Since = s, now
 }

@@ -105,6 +105,37 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestSilenceIsTold: a node that says nothing is told from one that refuses.
+func TestSilenceIsTold(t *testing.T) {
+	rows := []struct {
+		name string
+		feed []outcome
+		want bool
+	}{
+		{"silent", []outcome{answered, silent, silent, silent}, true},
+		{"not yet down", []outcome{answered, silent, silent}, false},
+		{"refused", []outcome{answered, refused}, false},
+		{"refused at last", []outcome{answered, silent, silent, silent, refused}, false},
+		{"back", []outcome{answered, silent, silent, silent, answered, answered}, false},
+		{"broken", []outcome{answered, broken, broken, broken}, false},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var v verdict
+			for _, o := range row.feed {
+				if o == answered {
+					v.answer(answer{}, limits{2, 3}, time.Unix(1, 0))
+				} else {
+					v.fault(o, errors.New("fault"), limits{2, 3}, time.Unix(1, 0))
+				}
+			}
+			if v.health.Silent != row.want {
+				t.Errorf("silent = %t, want %t", v.health.Silent, row.want)
+			}
+		})
+	}
+}
+
 func TestParseAnswer(t *testing.T) {
 	rows := []struct {
 		name string

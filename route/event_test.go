@@ -40,6 +40,25 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// TestHungPrimaryIsTold: the leader that keeps its key and says nothing (scenario
+// 22); one that refuses is Patroni's to start again.
+func TestHungPrimaryIsTold(t *testing.T) {
+	w := newWorld(t)
+	h := w.health["pg1"]
+	h.State, h.Silent = Down, true
+	w.health["pg1"] = h
+	w.build()
+	if want := []string{"pg1 has the leader key and does not answer: it hangs, or its host is gone"}; !slices.Equal(w.table.Alarms, want) {
+		t.Errorf("alarms %q, want %q", w.table.Alarms, want)
+	}
+	h.Silent = false
+	w.health["pg1"] = h
+	w.build()
+	if len(w.table.Alarms) != 0 {
+		t.Errorf("alarms %q about a leader that refuses, want none", w.table.Alarms)
+	}
+}
+
 // TestAlarms: raised once, cleared once. Scenarios 44 and 45.
 func TestAlarms(t *testing.T) {
 	w := newWorld(t)

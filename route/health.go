@@ -40,6 +40,10 @@ type NodeHealth struct {
 	// interface says no.
 	Dead bool
 
+	// Silent says of Down that the node says nothing at all, where one that is
+	// stopped refuses: it hangs, or its host is gone.
+	Silent bool
+
 	// From the last answer. Zero until the first.
 	Writable   bool      // not in recovery
 	InRecovery bool      // the opposite, once there was an answer

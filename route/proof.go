@@ -45,6 +45,7 @@ func (b *builder) prove() (identity, string) {
 		return identity{}, b.lead + " has not been probed yet"
 	}
 	if reason := b.notWritable(&h); reason != "" {
+		b.tellHung(&h)
 		return identity{}, reason
 	}
 	if reason := b.wrongCluster(&h); reason != "" {
@@ -107,6 +108,14 @@ func (b *builder) notWritable(h *NodeHealth) string {
 		why = b.lead + " has not answered a probe yet"
 	}
 	return withFault(why, h.Err)
+}
+
+// tellHung raises the alarm about a leader that keeps its key and says nothing.
+// Patroni on a host that lives does not fail over for that, so somebody has to.
+func (b *builder) tellHung(h *NodeHealth) {
+	if h.State == Down && h.Silent && b.in.Topology.Leader == b.lead {
+		b.alarm(b.lead + " has the leader key and does not answer: it hangs, or its host is gone")
+	}
 }
 
 func withFault(why, fault string) string {

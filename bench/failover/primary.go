@@ -145,7 +145,7 @@ func primaryFrozen(ctx context.Context, run *run) error {
 		return err
 	}
 	for _, f := range run.fronts {
-		if !f.rival() && !f.alarmed(run.fault, "hung", "silent", "no answer", "not answer", "down") {
+		if !f.rival() && !f.alarmed(run.fault, "does not answer") {
 			run.fall("%s raised no alarm about a hung primary", f.name)
 		}
 	}
