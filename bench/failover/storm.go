@@ -52,11 +52,11 @@ func (r *Rig) stormOf(ctx context.Context, s *Scenario, mode string) (*Result, e
 		return nil, err
 	}
 	defer f.process.Close()
-	if err := r.awaitServing(ctx, f); err != nil {
+	crowd := &stormCrowd{rig: r, front: f}
+	if err := crowd.awaitServing(ctx); err != nil {
 		return nil, err
 	}
 	f.ledger.begin()
-	crowd := &stormCrowd{rig: r, front: f}
 	if err := crowd.connect(ctx); err != nil {
 		crowd.hangUp()
 		return nil, fmt.Errorf("first connections: %w", err)
@@ -102,6 +102,21 @@ func (c *stormCrowd) account() load.Account {
 func (c *stormCrowd) dialer(i int) *net.Dialer {
 	host := c.rig.lab.Host(20 + i/stormPerAddress)
 	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}
+}
+
+// awaitServing waits until a statement passes through.
+func (c *stormCrowd) awaitServing(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
+	defer cancel()
+	for {
+		err := load.Ping(ctx, c.front.primary, c.account())
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, 50*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // connect logs all clients in, some at a time.
