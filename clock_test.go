@@ -16,7 +16,7 @@ import (
 // session and holds nobody up.
 var wallClock = map[string]string{
 	"admin/metrics.go":              "shows when pgvip started",
-	"bench/failover/credentials.go": "a serial number",
+	"bench/failover/credentials.go": "the name of a folder",
 	"bench/failover/judge.go":       "compares with the clock of another program's log",
 	"console/server.go":             "shows when the last request came",
 	"console/session.go":            "the same; and a deadline long ago, which ends a read",

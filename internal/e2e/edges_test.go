@@ -136,7 +136,8 @@ var edges = map[int]map[string]string{
 	// A result of 20 MB and one of 100 MB that nobody reads, others beside it, memory, and then all of it; client_write_timeout:
 	// who takes nothing is ended, counted, its server lent on in both modes; who is slow is not.
 	47: {"proxy": "TestSlowReader TestClientWriteTimeout TestClientWriteTimeoutOfASlowReader", "internal/e2e": "TestSlowReaderStallsNobody"},
-	// No descriptor left: told so, no spin, no node blamed.
+	// No descriptor left: who comes is told so, who is there goes on, one line in the log each time. That no
+	// node is blamed and nothing spins is not measured here.
 	48: {"proxy": "TestNoDescriptorLeft"},
 	// A wall clock that is set: timers, and that nothing in the source strips a time of its monotonic reading (the folder of the
 	// module). An idle loop sleeps and holds no buffer. Keys are kept; 1,000 logins a second are not measured here.
