@@ -119,7 +119,7 @@ func (s *HTTP) routes() http.Handler {
 	mux.HandleFunc("POST /reload", s.reload)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, options, has := strings.Cut(r.URL.Path, ";")
-		if has && (path == "/" || path == "/stats" || path == "/haproxy") && r.Method != http.MethodPost {
+		if has && (path == "/" || path == "/stats" || path == "/haproxy") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			s.haproxy(w, r, strings.Split(options, ";"))
 			return
 		}

@@ -3,9 +3,7 @@ package proxy
 import (
 	"crypto/rand"
 	"crypto/subtle"
-	mrand "math/rand/v2"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/pgvip/pgvip/wire"
@@ -39,68 +37,6 @@ func newSecret(version uint32) []byte {
 	}
 	rand.Read(secret) // never fails
 	return secret
-}
-
-// registry finds a session by the number that its BackendKeyData gave it.
-type registry struct {
-	mu   sync.Mutex
-	byID map[uint32]*session // guarded by mu
-}
-
-// add gives s a number that no other session has.
-func (r *registry) add(s *session, peer int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.id = r.unused(peer)
-	r.byID[s.id] = s
-}
-
-// unused makes a number that no session has.
-func (r *registry) unused(peer int) uint32 {
-	for {
-		id := uint32(peer)<<numberBits | mrand.Uint32N(1<<numberBits)
-		if _, taken := r.byID[id]; !taken && id != 0 {
-			return id
-		}
-	}
-}
-
-// free makes a number for who is no session.
-func (r *registry) free(peer int) uint32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.unused(peer)
-}
-
-func (r *registry) remove(s *session) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.byID[s.id] == s {
-		delete(r.byID, s.id)
-	}
-}
-
-func (r *registry) find(id uint32) *session {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.byID[id]
-}
-
-func (r *registry) size() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.byID)
-}
-
-// all lists the sessions, in no order.
-func (r *registry) all() []*session {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	list := make([]*session, 0, len(r.byID))
-	for _, s := range r.byID {
-		list = append(list, s)
-	}
-	return list
 }
 
 // cancel serves a cancel request. As PostgreSQL does, it answers nothing,

@@ -156,6 +156,9 @@ func (s *site) check() {
 	if c := &s.proxy.count; c.all != 0 || len(c.databases) != 0 || len(c.users) != 0 {
 		s.t.Errorf("counted after the end: %d clients, %v, %v; want none", c.all, c.databases, c.users)
 	}
+	if accounts, roles := s.proxy.sessions.count(); len(accounts) != 0 || roles != [len(roles)]int{} {
+		s.t.Errorf("clients are still counted: %v, by role %v", accounts, roles)
+	}
 	if n := len(s.proxy.sessions.all()); n != 0 {
 		s.t.Errorf("sessions in the registry after the end: %d, want 0", n)
 	}

@@ -126,7 +126,7 @@ func New(o Options) *Proxy {
 	rand.Read(p.mockSecret[:])
 	p.Apply(o.Settings)
 	p.count.databases, p.count.users = make(map[string]int), make(map[string]int)
-	p.sessions.byID = make(map[uint32]*session)
+	p.sessions.byID, p.sessions.accounts = make(map[uint32]*session), make(map[account]int)
 	p.welcomes.known = make(map[string]*identity)
 	for _, l := range o.Loops {
 		p.shards[l] = &shard{proxy: p, loop: l, stay: stay{l}, clocks: clocks{notify: o.Settings.QueryWaitNotify}}

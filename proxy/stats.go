@@ -91,50 +91,42 @@ func (s *session) report() stats.Socket {
 // ID names the session among all clients of this process.
 func (s *session) ID() uint64 { return uint64(s.id) }
 
-// account names the clients of one database and user.
-type account struct{ database, user string }
-
 // Accounts counts the clients of each database and user, and those that wait for a
 // node to go to.
 func (p *Proxy) Accounts(ctx context.Context) ([]stats.Account, error) {
-	counts := make(map[account]*stats.Account)
-	of := func(s *session) *stats.Account {
-		key := account{s.who.database, s.who.user}
-		if counts[key] == nil {
-			counts[key] = &stats.Account{Database: key.database, User: key.user}
-		}
-		return counts[key]
-	}
-	for _, s := range p.sessions.all() {
-		of(s).Clients++
-	}
-	waiting, err := p.parked(ctx)
-	for _, w := range waiting {
-		a := of(w.s)
-		a.Waiting++
-		a.MaxWait = max(a.MaxWait, w.time)
-	}
-	list := make([]stats.Account, 0, len(counts))
-	for _, a := range counts {
-		list = append(list, *a)
-	}
-	return list, err
+	accounts, _, err := p.Census(ctx)
+	return accounts, err
 }
 
-// Crowds counts the clients of each role, and those that wait for a node to go to.
-func (p *Proxy) Crowds(ctx context.Context) ([]stats.Crowd, error) {
-	crowds := [...]stats.Crowd{{Role: route.Primary.String()}, {Role: route.Replica.String()}}
-	of := func(s *session) *stats.Crowd { return &crowds[s.role-route.Primary] }
-	for _, s := range p.sessions.all() {
-		of(s).Clients++
-	}
+// Census counts the clients of each database and user, and those of each role, and
+// who of them waits for a node to go to.
+func (p *Proxy) Census(ctx context.Context) ([]stats.Account, []stats.Crowd, error) {
 	waiting, err := p.parked(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	accounts, roles := p.sessions.count()
+	rows := make(map[account]*stats.Account)
+	for key, n := range accounts {
+		rows[key] = &stats.Account{Database: key.database, User: key.user, Clients: n}
+	}
+	crowds := []stats.Crowd{
+		{Role: route.Primary.String(), Clients: roles[route.Primary]}, {Role: route.Replica.String(), Clients: roles[route.Replica]},
+	}
 	for _, w := range waiting {
-		c := of(w.s)
+		c := &crowds[w.s.role-route.Primary]
 		c.Waiting++
 		c.MaxWait = max(c.MaxWait, w.time)
+		if a := rows[w.s.account()]; a != nil { // else it has left meanwhile
+			a.Waiting++
+			a.MaxWait = max(a.MaxWait, w.time)
+		}
 	}
-	return crowds[:], err
+	list := make([]stats.Account, 0, len(rows))
+	for _, a := range rows {
+		list = append(list, *a)
+	}
+	return list, crowds, nil
 }
 
 // parked lists the sessions that wait for a node.

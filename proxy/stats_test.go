@@ -71,6 +71,10 @@ func TestAccountsCountWhoWaitsForANode(t *testing.T) {
 	if want.MaxWait = accounts[0].MaxWait; accounts[0] != want {
 		t.Errorf("account: %+v, want %+v", accounts[0], want)
 	}
+	_, crowds, err := s.proxy.Census(t.Context())
+	if err != nil || len(crowds) != 2 || crowds[0].Clients != 2 || crowds[0].Waiting != 1 || crowds[1] != (stats.Crowd{Role: "replica"}) {
+		t.Errorf("crowds: %+v, %v; want two clients of the primary, one of them waiting", crowds, err)
+	}
 	if got := s.list()[1]; got.State != "waiting" || !strings.Contains(got.Reason, "no primary") {
 		t.Errorf("parked client: %+v, want the reason", got)
 	}

@@ -17,10 +17,7 @@ func (w *window) Load(ctx context.Context) (*admin.Load, error) {
 	if l.Pools, err = w.pools.Stats(ctx); err != nil {
 		return nil, err
 	}
-	if l.Accounts, err = w.proxy.Accounts(ctx); err != nil {
-		return nil, err
-	}
-	if l.Crowds, err = w.proxy.Crowds(ctx); err != nil {
+	if l.Accounts, l.Crowds, err = w.proxy.Census(ctx); err != nil {
 		return nil, err
 	}
 	places, err := w.pools.Volumes(ctx)

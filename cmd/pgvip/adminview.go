@@ -33,7 +33,7 @@ func (w *window) View() admin.View {
 		Alarms:   []string{}, Servers: []admin.Server{}, Decisions: []admin.Decision{},
 	}
 	v.Ready, v.NotReady = w.ready(&st)
-	v.Source = w.source(v.At, &st)
+	v.Source = w.sourceView(v.At, &st)
 	for _, d := range slices.Backward(w.control.record.history()) {
 		v.Decisions = append(v.Decisions, admin.Decision{
 			At: d.at, Kind: d.Kind.String(), Server: d.Node, Reason: d.Reason, Epoch: d.Epoch,
@@ -153,7 +153,7 @@ func exclusion(t *route.Table, name string) (why string, drained bool) {
 func lag(t *route.Table, probes route.Health, name string) (bytes int64, seconds float64) {
 	h := probes[name]
 	switch {
-	case t.Primary != nil && t.Primary.Name == name, !h.InRecovery:
+	case t.Primary != nil && t.Primary.Name == name, !h.InRecovery, h.State == route.Down:
 		return -1, -1
 	case h.LagKnown:
 		return int64(h.LagBytes), h.LagTime.Seconds()
@@ -185,19 +185,19 @@ func lastCheck(c *config.Config, h *route.NodeHealth) admin.Check {
 	return k
 }
 
-// source tells of etcd.
-func (w *window) source(now time.Time, st *state) admin.SourceView {
-	s := w.control.source.Stats()
+// sourceView tells of etcd, or of what takes its place.
+func (w *window) sourceView(now time.Time, st *state) admin.SourceView {
+	c, s := w.config(), w.control.source.Stats()
 	v := admin.SourceView{
-		Kind: st.topology.Kind.String(), Freshness: route.Blind.String(), Age: -1, Revision: s.Revision, Error: s.LastErr,
+		Kind: c.Source.String(), Freshness: route.Blind.String(), Age: -1, Revision: s.Revision, Error: s.LastErr,
 		Endpoints: []admin.Endpoint{},
 	}
 	if !st.newsAt.IsZero() {
 		age := now.Sub(st.newsAt)
 		v.Age, v.Freshness = age.Seconds(), route.FreshnessOf(age).String()
 	}
-	for _, h := range w.config().Etcd.Hosts {
-		e := admin.Endpoint{Name: h.String(), InUse: h.String() == s.Endpoint, Age: -1}
+	for _, name := range endpoints(c, s.Endpoint) {
+		e := admin.Endpoint{Name: name, InUse: name == s.Endpoint, Age: -1}
 		if e.InUse {
 			e.Error = s.LastErr
 			if !s.LastRead.IsZero() {
@@ -207,6 +207,27 @@ func (w *window) source(now time.Time, st *state) admin.SourceView {
 		v.Endpoints = append(v.Endpoints, e)
 	}
 	return v
+}
+
+// endpoints are the places where news of the cluster may come from, the one in use
+// among them.
+func endpoints(c *config.Config, used string) []string {
+	var list []string
+	switch c.Source {
+	case config.SourceEtcd:
+		for _, h := range c.Etcd.Hosts {
+			list = append(list, h.String())
+		}
+	case config.SourcePatroni:
+		list = patroniURLs(&c.Patroni)
+	case config.SourceStatic:
+	default:
+		panic("BUG: source " + c.Source.String())
+	}
+	if used != "" && !slices.Contains(list, used) {
+		list = append(list, used)
+	}
+	return list
 }
 
 func (w *window) ports() []admin.Port {
