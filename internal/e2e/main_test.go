@@ -110,6 +110,19 @@ func (w *shared) start() (err error) {
 	return w.startLab(nil)
 }
 
+// raceBinary is pgvip with the race detector.
+func raceBinary(t *testing.T) string {
+	t.Helper()
+	cluster(t)
+	binary := world.binary() + "-race"
+	build := exec.Command("go", "build", "-race", "-o", binary, "github.com/pgvip/pgvip/cmd/pgvip")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return binary
+}
+
 // lookAtSources makes the sources of pgvip files that this test has looked at.
 // Without that, go test would answer from its cache when only they have changed:
 // it does not know what a test builds.

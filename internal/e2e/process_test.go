@@ -194,7 +194,14 @@ func (p *process) listening() error {
 // n-th spare address; 0 is the shared one's.
 func pgvip(t *testing.T, n int, change settings) *process {
 	t.Helper()
-	p, err := startProcess(cluster(t), world.binary(), n, change)
+	cluster(t) // and with it the binary
+	return pgvipOf(t, world.binary(), n, change)
+}
+
+// pgvipOf is the same with a binary of the test's own.
+func pgvipOf(t *testing.T, binary string, n int, change settings) *process {
+	t.Helper()
+	p, err := startProcess(cluster(t), binary, n, change)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,9 +70,6 @@ func (r *randomRun) abuse(ctx context.Context, x *rand.Rand) {
 	for ctx.Err() == nil {
 		d := r.dialect
 		d.state = d.blocks // in every mode that keeps a server for a transaction
-		// A fault that is to go: who leaves in the middle of a COPY FROM STDIN can
-		// leave a session bound for ever.
-		d.copies = false
 		switch x.IntN(4) {
 		case 0:
 			r.cancelOne()
@@ -105,6 +102,7 @@ func (r *randomRun) leaveAnywhere(c chat, x *rand.Rand) {
 	go conn.Write(said[:x.IntN(len(said))])
 	read := 0
 	if x.IntN(2) == 0 {
+		conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		read, _ = io.ReadAtLeast(conn, make([]byte, 10_000), 1)
 	}
 	tcp := conn.(*net.TCPConn)

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -82,11 +84,65 @@ func (r *randomRun) leaksNothing(descriptorsBefore int) {
 			r.Fatal(err)
 		}
 		if left == "0|" {
-			return
+			break
 		}
 		if time.Since(start) > settleLimit {
 			r.Errorf("PostgreSQL still has connections: %s", left)
-			return
+			break
 		}
+	}
+	for _, what := range []string{"POOLS", "SERVERS", "CLIENTS"} {
+		r.showsNothing(what)
+	}
+}
+
+// showsNothing asks pgvip what it thinks it has of the database.
+func (r *randomRun) showsNothing(what string) {
+	url := strings.Replace(corpusURL(r.pgvip.primary), "/corpus?", "/pgbouncer?", 1)
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		r.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(r.Context(), config)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer conn.Close(r.Context())
+	rows, err := conn.Query(r.Context(), "SHOW "+what)
+	if err != nil {
+		r.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowToMap)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, row := range all {
+		if row["database"] != "corpus" {
+			continue
+		}
+		if what != "POOLS" {
+			r.Errorf("SHOW %s has %v", what, row)
+			continue
+		}
+		for column, n := range row {
+			if (strings.HasPrefix(column, "cl_") || strings.HasPrefix(column, "sv_")) && fmt.Sprint(n) != "0" {
+				r.Errorf("SHOW POOLS: %s is %v", column, n)
+			}
+		}
+	}
+}
+
+// endsAlone ends pgvip and compares its goroutines with those of one that nobody has
+// used. Its races stand in its log.
+func (r *randomRun) endsAlone(peace map[string]int) {
+	settle(r.T, r.pgvip)
+	for name, n := range r.pgvip.goroutines(r.T) {
+		if n > peace[name] {
+			r.Errorf("%d goroutines run %s, %d where nothing happened", n, name, peace[name])
+		}
+	}
+	if _, race, ok := strings.Cut(r.pgvip.log.String(), "WARNING: DATA RACE"); ok {
+		r.Errorf("a data race:%s", race[:min(len(race), logTail)])
 	}
 }

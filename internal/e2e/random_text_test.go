@@ -333,8 +333,20 @@ func (c *composer) blockOfBatches() {
 	c.say(`E p1`)
 }
 
-// leave makes what stays in the session until its end.
+// leave makes what stays in the session until its end, and may look for it in a
+// transaction of its own.
 func (c *composer) leave() {
+	if c.chance(2) {
+		pair := [][2]string{
+			{"SET work_mem = '9MB'", "SHOW work_mem"}, {"CREATE TEMP TABLE IF NOT EXISTS kept (a int)", "SELECT a + 0 FROM kept"},
+			{"PREPARE sql AS SELECT 1", "EXECUTE sql"}, {"DECLARE held CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 9) g", "FETCH 2 FROM held"},
+			{"SELECT pg_advisory_lock_shared(7)", "SELECT pg_advisory_unlock_shared(7)"},
+		}[c.IntN(5)]
+		c.say("Q %q", pair[0])
+		c.settle()
+		c.say("Q %q", pair[1])
+		return
+	}
 	c.say("Q %q", c.pick("SET work_mem = '9MB'", "SHOW work_mem", "CREATE TEMP TABLE IF NOT EXISTS kept (a int)", "INSERT INTO kept VALUES (1)", "SELECT a + 0 FROM kept",
 		"SELECT pg_advisory_lock_shared(7)", "SELECT pg_advisory_unlock_all()", "PREPARE sql AS SELECT 1", "EXECUTE sql", "DEALLOCATE sql",
 		"DECLARE held CURSOR WITH HOLD FOR SELECT g FROM generate_series(1, 9) g", "FETCH 2 FROM held", "CLOSE held", "DISCARD TEMP", "DEALLOCATE ALL",
