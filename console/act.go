@@ -97,6 +97,11 @@ func (s *session) act(c Command) error {
 	case WaitClose:
 		return s.await(func(ctx context.Context) error { return t.AwaitClose(ctx, c.Arg) })
 	}
+	if server := c.Verb == Ready || c.Verb == Drain || c.Verb == Maint; c.Arg == "" && server {
+		return refuse(wire.CodeSyntaxError, "a server is required", "SHOW NODES lists them.")
+	} else if server {
+		return s.setServer(c)
+	}
 	if c.Arg == "" {
 		return refuse(wire.CodeSyntaxError, "a database is required", "")
 	}
@@ -164,6 +169,7 @@ func (s *session) show(c Command) (*answer, error) {
 const usage = `
 	SHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION
 	SHOW PEERS|PEER_POOLS|NODE_POOLS
+	SHOW NODES
 	SHOW SOCKETS|ACTIVE_SOCKETS|LISTS|MEM|STATE
 	SHOW DNS_HOSTS|DNS_ZONES
 	SHOW STATS|STATS_TOTALS|STATS_AVERAGES|TOTALS
@@ -178,4 +184,5 @@ const usage = `
 	KILL_CLIENT <client_id>
 	SHUTDOWN
 	SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS
-	WAIT_CLOSE [<db>]`
+	WAIT_CLOSE [<db>]
+	READY|DRAIN|MAINT <server>`

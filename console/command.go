@@ -26,6 +26,11 @@ const (
 	Reload     Verb = "RELOAD"
 	Shutdown   Verb = "SHUTDOWN"
 
+	// Ours: what operators want of a server of the cluster.
+	Ready Verb = "READY"
+	Drain Verb = "DRAIN"
+	Maint Verb = "MAINT"
+
 	Begin    Verb = "BEGIN"
 	Commit   Verb = "COMMIT"
 	Rollback Verb = "ROLLBACK"
@@ -51,7 +56,8 @@ const (
 )
 
 // grammar holds the verbs that are followed by a word at most, in lower case.
-// DISABLE, ENABLE and KILL_CLIENT say themselves that they lack one.
+// DISABLE, ENABLE, KILL_CLIENT and those about servers say themselves that they
+// lack one.
 var grammar = map[string]struct {
 	verb Verb
 	args arity
@@ -69,6 +75,9 @@ var grammar = map[string]struct {
 	"wait_close":  {WaitClose, optional},
 	"reload":      {Reload, alone},
 	"shutdown":    {Shutdown, optional},
+	"ready":       {Ready, optional},
+	"drain":       {Drain, optional},
+	"maint":       {Maint, optional},
 }
 
 // courtesies are statements that drivers and their pools send unasked. The rest of

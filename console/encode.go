@@ -142,6 +142,8 @@ func asInteger(v any) int64 {
 	switch v := v.(type) {
 	case int:
 		return int64(v)
+	case int64:
+		return v
 	case uint32:
 		return int64(v)
 	case uint64:

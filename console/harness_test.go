@@ -116,6 +116,22 @@ func (f *fake) Users(context.Context) ([]User, error) {
 func (f *fake) Counts(context.Context) (Counts, error) {
 	return Counts{Databases: 1, Users: 2, Pools: 2, FreeClients: 90, UsedClients: 10}, nil
 }
+func (f *fake) Nodes(context.Context) ([]Node, error) {
+	return []Node{
+		{Name: "n1", Addr: "10.0.0.11:5432", Role: "primary", State: "up", Admin: ServerReady, Writes: true, Weight: 1, Throttle: 100,
+			Check: "L7OK", Report: "primary, timeline 3", Since: began, Took: 2 * time.Millisecond, Active: 4, Idle: 5, Timeline: 3, Epoch: 7},
+		{Name: "n2", Addr: "10.0.0.12:5432", Role: "replica", State: "down", Admin: ServerDrain, Reason: "down: refused", Weight: 5, Throttle: 35,
+			LagKnown: true, LagBytes: 4096, LagTime: 1500 * time.Millisecond, Check: "L4CON", Downs: 2, Downtime: 90 * time.Second,
+			Readers: 6, Queue: 8, MaxConn: 90, Epoch: 7},
+	}, nil
+}
+func (f *fake) SetServer(name string, state ServerState) error {
+	if name != "n1" {
+		return ErrNoServer
+	}
+	f.heard(string(state) + " " + name)
+	return nil
+}
 func (f *fake) Memory() []Memory { return []Memory{{"client_cache", 100, 10, 0, 1000}} }
 func (f *fake) Hosts() []Host {
 	return []Host{{"db1.example", 15 * time.Second, []string{"10.0.0.11", "10.0.0.12"}}}

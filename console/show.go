@@ -29,6 +29,7 @@ func shows() map[string]show {
 		"help":           {notice: true},
 		"lists":          {columns: []column{{"list", text}, {"items", integer}}, rows: listRows},
 		"mem":            {columns: join(columns(text, "name"), columns(integer, "size", "used", "free", "memtotal")), rows: memRows},
+		"nodes":          {columns: nodeColumns(), rows: nodeRows},
 		"node_pools":     {columns: nodePoolColumns(), rows: nodePoolRows},
 		"peers":          {columns: []column{{"peer_id", integer}, {"host", text}, {"port", integer}, {"pool_size", integer}}, rows: noRows},
 		"peer_pools": {columns: columns(integer, "peer_id", "cl_active_cancel_req", "cl_waiting_cancel_req",

@@ -37,6 +37,7 @@ type Target interface {
 	Hosts() []Host
 	Settings() []Setting
 	Paused() bool
+	Nodes(ctx context.Context) ([]Node, error)
 
 	// What the other commands tell it.
 
@@ -57,6 +58,9 @@ type Target interface {
 	KillClient(id uint64) error
 	Disable(database string) error
 	Enable(database string) error
+	// SetServer says what operators want of a server of the cluster. The error is
+	// ErrNoServer where there is none of this name.
+	SetServer(name string, state ServerState) error
 }
 
 // ShutdownMode says what a SHUTDOWN waits for.

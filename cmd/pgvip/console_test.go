@@ -350,3 +350,44 @@ func testFastClose(t *testing.T, c *child, d *door) {
 	c.says("server replaced")
 	end(c, syscall.SIGTERM)
 }
+
+// testConsoleServers: READY, DRAIN and MAINT, here of the only server there is.
+func testConsoleServers(t *testing.T, c *child, d *door) {
+	o := d.operator()
+	eventually(t, "the server is known", func() bool { return o.row("NODES", "name", "n1")["port"] == "primary, replicas" })
+	node := o.row("NODES", "name", "n1")
+	for column, want := range map[string]string{"role": "primary", "state": "up", "admin": "ready", "check": "L7OK", "timeline": "1", "weight": "1"} {
+		if node[column] != want {
+			t.Errorf("SHOW NODES: %s = %q, want %q", column, node[column], want)
+		}
+	}
+	if _, err := o.try("DRAIN n2"); err == nil || !strings.Contains(err.Error(), "no such server: n2") {
+		t.Errorf("DRAIN of nobody: %v", err)
+	}
+	for _, verb := range []string{"DRAIN", "MAINT"} {
+		busy, late := d.connect(t.Context(), d.host), d.connect(t.Context(), d.host)
+		query(t.Context(), t, busy, "BEGIN")
+		o.say(verb + " n1")
+		o.until("NODES", "name", "n1", "admin", strings.ToLower(verb))
+		waits := async(t, late, "SELECT 1")
+		o.until("POOLS", "database", app, "cl_waiting", "1")
+		if got, want := o.row("POOLS", "database", app)["wait_reason"], `Server "n1" is in `+strings.ToLower(verb); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: clients wait because %q, want %q", verb, got, want)
+		}
+		o.say("RELOAD")
+		query(t.Context(), t, busy, "SELECT 2")
+		query(t.Context(), t, busy, "COMMIT")
+		idle := map[string]string{"DRAIN": "1", "MAINT": "0"}[verb]
+		o.until("NODES", "name", "n1", "sv_idle", idle)
+		if node := o.row("NODES", "name", "n1"); node["admin"] != strings.ToLower(verb) || node["state"] != "up" || node["cl_waiting"] != "1" || node["sv_active"] != "0" {
+			t.Errorf("%s after RELOAD and COMMIT: %v", verb, node)
+		}
+		o.say("READY n1")
+		if err := <-waits; err != nil {
+			t.Errorf("%s, then READY: %v", verb, err)
+		}
+		busy.Close(t.Context())
+		late.Close(t.Context())
+	}
+	end(c, syscall.SIGTERM)
+}

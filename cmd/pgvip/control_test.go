@@ -99,13 +99,22 @@ func reads(names string) func(*route.Table) bool {
 // startControl runs a control on a lab until the test ends.
 func startControl(t *testing.T, c *lab.Cluster) *published {
 	t.Helper()
+	p, _ := startControlWith(t, c, health.Config{}, route.Policy{})
+	return p
+}
+
+// startControlWith runs one that checks and decides in its own way.
+func startControlWith(t *testing.T, c *lab.Cluster, checks health.Config, policy route.Policy) (*published, *control) {
+	t.Helper()
 	source, err := dcs.NewEtcd(dcs.EtcdConfig{Endpoints: c.EtcdEndpoints(), Namespace: c.Namespace, Scope: c.Scope})
 	if err != nil {
 		t.Fatal(err)
 	}
-	monitor := health.NewMonitor(health.Config{Login: probeLogin()})
+	checks.Login = probeLogin()
+	monitor := health.NewMonitor(checks)
 	p := &published{moved: make(chan struct{}, 1)}
 	control := newControl(source, monitor, p.publish, zaptest.NewLogger(t, zaptest.Level(zap.InfoLevel)))
+	control.policy = func([]string) route.Policy { return policy }
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { control.Run(ctx) })
@@ -118,7 +127,7 @@ func startControl(t *testing.T, c *lab.Cluster) *published {
 	case <-time.After(10 * time.Second):
 		t.Fatalf("not ready; last table: %s", p.last())
 	}
-	return p
+	return p, control
 }
 
 func probeLogin() health.Login {

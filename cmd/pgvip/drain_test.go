@@ -38,6 +38,7 @@ func TestRunOnCluster(t *testing.T) {
 		{"drain_timeout ends it", "drain_timeout: 300ms\n", lab.ProbePassword, testDrainTimeout},
 		{"console shows", consoleSettings, lab.ProbePassword, testConsoleShows},
 		{"console commands", consoleSettings, lab.ProbePassword, testConsoleCommands},
+		{"console and servers", consoleSettings, lab.ProbePassword, testConsoleServers},
 		{"SIGINT waits for servers", consoleSettings, lab.ProbePassword, testWaitForServers},
 		{"RECONNECT ends sessions", "server_fast_close: true\n", lab.ProbePassword, testFastClose},
 		{"SHUTDOWN at once", consoleSettings, lab.ProbePassword, testShutdownNow},
