@@ -8,6 +8,9 @@
 // (a broken watch, a slow read) into news about the cluster: it keeps quiet, and
 // the age of its last snapshot tells.
 //
+// Etcd does so through two members at once, each on a connection of its own, and
+// believes the first to tell:
+//
 //	connect --> read prefix --> watch from revision+1 --+
 //	   ^             ^                |  ^              |
 //	   |             |                +--+ event, read  |

@@ -4,15 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
-
-	"go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 
 	"github.com/pgvip/pgvip/route"
 )
@@ -50,21 +45,27 @@ type EtcdConfig struct {
 }
 
 // Etcd is a Source that reads etcd v3. Use NewEtcd.
+//
+// It follows the keys through two members at the same time, where there are two:
+// the first to tell of a revision is believed, so that one that hangs, which
+// takes seconds to notice, costs nothing.
 type Etcd struct {
 	// Immutable after NewEtcd.
 	cfg    EtcdConfig
 	prefix string
 
+	ring endpoints // has its own lock
+
 	// Owned by Run.
-	endpoint int            // index in cfg.Endpoints
-	keys     keyspace       // our copy
-	last     Snapshot       // decoded from keys
-	lastRead read           // last one that answered, without its keys
-	news     func(Snapshot) // the caller's
+	store store
+	news  func(Snapshot) // the caller's
 
 	mu    sync.Mutex
 	stats Stats // guarded by mu
 }
+
+// maxFollowers is how many members are followed: one to hang, one to go on.
+const maxFollowers = 2
 
 // NewEtcd makes a source; nothing is dialed before Run.
 func NewEtcd(cfg EtcdConfig) (*Etcd, error) {
@@ -74,121 +75,55 @@ func NewEtcd(cfg EtcdConfig) (*Etcd, error) {
 	case cfg.Scope == "":
 		return nil, errors.New("etcd: no scope")
 	}
-	return &Etcd{cfg: cfg, prefix: Prefix(cfg.Namespace, cfg.Scope, cfg.Group)}, nil
+	e := &Etcd{cfg: cfg, prefix: Prefix(cfg.Namespace, cfg.Scope, cfg.Group)}
+	e.ring.all = cfg.Endpoints
+	return e, nil
 }
 
 // Stats gives a copy of the counters.
 func (e *Etcd) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.stats
+	stats := e.stats
+	stats.Following = slices.Clone(stats.Following)
+	return stats
 }
 
 // Run follows the keys until ctx ends.
 func (e *Etcd) Run(ctx context.Context, news func(Snapshot)) {
 	e.news = news
+	followers := min(maxFollowers, len(e.cfg.Endpoints))
+	e.store.followers = make([]standing, followers)
+	e.count(func(s *Stats) { s.Following = make([]Following, followers) })
 	// Balancers of one site must not all begin with the same etcd member.
-	e.endpoint = rand.IntN(len(e.cfg.Endpoints))
-	for ctx.Err() == nil {
-		err := e.session(ctx)
-		if ctx.Err() != nil {
-			return
+	e.ring.begin(followers, rand.IntN(len(e.cfg.Endpoints)))
+	found := make(chan finding) // never closed: its senders end with ctx
+	tell := func(f finding) {
+		select {
+		case found <- f:
+		case <-ctx.Done():
 		}
-		e.trouble(err)
-		e.endpoint = (e.endpoint + 1) % len(e.cfg.Endpoints)
-		pause(ctx, backoffMin+rand.N(backoffMax-backoffMin))
 	}
-}
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+	var running sync.WaitGroup
+	defer running.Wait()
+	for i := range followers {
+		f := &follower{etcd: e, place: i, tell: tell}
+		running.Go(func() { f.run(ctx) })
 	}
-}
-
-// trouble reports why there is no news; the last good state stays.
-func (e *Etcd) trouble(err error) {
-	e.mu.Lock()
-	e.stats.LastErr, e.stats.LastErrAt = err.Error(), time.Now()
-	e.mu.Unlock()
-	s := e.last
-	s.Err = err
-	e.news(s)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-found:
+			e.merge(f)
+		}
+	}
 }
 
 func (e *Etcd) count(f func(*Stats)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(&e.stats)
-}
-
-// session serves from one client on one endpoint until it is of no more use.
-// A client with several endpoints would spread its reads over all of them but
-// keep its watch on one: reads would prove nothing about the watch.
-func (e *Etcd) session(ctx context.Context) error {
-	endpoint := e.cfg.Endpoints[e.endpoint]
-	e.count(func(s *Stats) { s.Connects++; s.Endpoint = endpoint })
-	client, err := e.client(ctx, endpoint)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no connection within %v: %w", readTimeout, err)
-	}
-	if err != nil {
-		return fmt.Errorf("etcd %s: %w", endpoint, err)
-	}
-	defer func() { _ = client.Close() }() // it only says that its context ended
-	// A watch that ended is started again on the same client: its endpoint
-	// answers, for the resync before it reads from there.
-	for {
-		err := e.follow(ctx, client)
-		if !errors.Is(err, errWatch) || ctx.Err() != nil {
-			return err
-		}
-		e.trouble(err)
-		pause(ctx, backoffMin+rand.N(backoffMax-backoffMin))
-	}
-}
-
-func (e *Etcd) client(ctx context.Context, endpoint string) (*clientv3.Client, error) {
-	var conf *tls.Config
-	if e.cfg.TLS != nil {
-		conf = e.cfg.TLS()
-	}
-	return clientv3.New(clientv3.Config{
-		Endpoints: []string{endpoint},
-		Context:   ctx,
-		Username:  e.cfg.Username,
-		Password:  e.cfg.Password,
-		TLS:       conf,
-		// With a user, New asks for a token and waits this long.
-		DialTimeout: readTimeout,
-		// gRPC's own limits: below 10 s it pings each 10 s. The reads are faster.
-		DialKeepAliveTime:    10 * time.Second,
-		DialKeepAliveTimeout: 3 * time.Second,
-		MaxUnaryRetries:      1,
-		// The client's log would tell at length what trouble tells in a line.
-		Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			// The default reaches two minutes, which etcd's return must not wait for.
-			Backoff:           backoff.Config{BaseDelay: backoffMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffMax},
-			MinConnectTimeout: readTimeout,
-		})},
-	})
-}
-
-// publish decodes the keys as they are now and hands them over.
-func (e *Etcd) publish(at time.Time) {
-	topo, faults := Decode(e.prefix, e.keys.list())
-	topo.Revision, topo.ClusterID = e.keys.revision, e.keys.cluster
-	for i := range topo.Members {
-		override(&topo.Members[i], e.cfg.Override)
-	}
-	e.last = Snapshot{Topology: topo, Faults: faults, At: at}
-	e.count(func(s *Stats) { s.Revision, s.FaultyKeys = topo.Revision, len(faults) })
-	e.news(e.last)
 }
 
 func override(m *route.Member, with map[string]string) {

@@ -12,27 +12,29 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/client/v3"
+
+	"github.com/pgvip/pgvip/route"
 )
 
-// follower runs an Etcd and keeps what it says.
-type follower struct {
+// listener runs an Etcd and keeps what it says.
+type listener struct {
 	t    *testing.T
 	etcd *Etcd
 	got  chan Snapshot
 }
 
-func follow(t *testing.T, endpoints ...string) *follower {
+func follow(t *testing.T, endpoints ...string) *listener {
 	t.Helper()
 	return runEtcd(t, EtcdConfig{Endpoints: endpoints, Namespace: "service", Scope: "demo"})
 }
 
-func runEtcd(t *testing.T, cfg EtcdConfig) *follower {
+func runEtcd(t *testing.T, cfg EtcdConfig) *listener {
 	t.Helper()
 	e, err := NewEtcd(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &follower{t: t, etcd: e, got: make(chan Snapshot)}
+	f := &listener{t: t, etcd: e, got: make(chan Snapshot)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -48,7 +50,7 @@ func runEtcd(t *testing.T, cfg EtcdConfig) *follower {
 }
 
 // wait gives the first snapshot from now on that ok accepts.
-func (f *follower) wait(what string, limit time.Duration, ok func(Snapshot) bool) Snapshot {
+func (f *listener) wait(what string, limit time.Duration, ok func(Snapshot) bool) Snapshot {
 	f.t.Helper()
 	deadline := time.After(limit)
 	var last Snapshot
@@ -144,29 +146,56 @@ func TestEtcdDownAtStart(t *testing.T) {
 }
 
 // TestEtcdRotates: an endpoint that accepts and says nothing, as a frozen member
-// does, costs at most two reads.
+// does, is given up after two reads, for one that nobody follows yet.
 func TestEtcdRotates(t *testing.T) {
+	s := newEtcdServer(t)
+	s.start()
+	s.put("leader", "pg1")
+	relays := map[string]*relay{}
+	var addrs []string
+	for range 3 {
+		r := newRelay(t, s.client)
+		relays[r.addr()] = r
+		addrs = append(addrs, r.addr())
+	}
+	f := follow(t, addrs...)
+	f.wait("first", 5*time.Second, good("pg1"))
+	f.wait("both are followed", 5*time.Second, func(Snapshot) bool { return f.reads(2) })
+	used := f.etcd.Stats().Following
+	relays[used[0].Endpoint].freeze()
+	f.wait("another one", 10*time.Second, func(s Snapshot) bool {
+		if age := time.Since(s.At); s.Err != nil || age > route.StaleAfter {
+			t.Errorf("meanwhile: %v old, %v", age, s.Err)
+		}
+		now := f.etcd.Stats().Following
+		return now[0].Endpoint != used[0].Endpoint && now[0].Endpoint != now[1].Endpoint && !now[0].LastRead.IsZero()
+	})
+}
+
+// reads reports that n members have answered and are well.
+func (f *listener) reads(n int) bool {
+	for _, m := range f.etcd.Stats().Following {
+		if !m.LastRead.IsZero() && m.Err == "" {
+			n--
+		}
+	}
+	return n <= 0
+}
+
+// TestEtcdSilence: with nobody left to ask, the error says so.
+func TestEtcdSilence(t *testing.T) {
 	s := newEtcdServer(t)
 	s.start()
 	s.put("leader", "pg1")
 	a, b := newRelay(t, s.client), newRelay(t, s.client)
 	f := follow(t, a.addr(), b.addr())
 	f.wait("first", 5*time.Second, good("pg1"))
-	frozen, other := a, b
-	if f.etcd.Stats().Endpoint == b.addr() {
-		frozen, other = b, a
-	}
-	frozen.freeze()
-	began := time.Now()
-	if silent := f.wait("trouble", 5*time.Second, failed); !strings.Contains(silent.Err.Error(), "no answer within 1s") {
-		t.Errorf("error %q, want it to say that there is no answer", silent.Err)
-	}
-	f.wait("the other", 2*time.Second, good("pg1"))
-	if got := f.etcd.Stats().Endpoint; got != other.addr() {
-		t.Errorf("endpoint %s, want %s", got, other.addr())
-	}
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("took %v, want two reads and a little", took)
+	f.wait("both are followed", 5*time.Second, func(Snapshot) bool { return f.reads(2) })
+	a.freeze()
+	b.freeze()
+	silent := f.wait("trouble", 10*time.Second, failed)
+	if !strings.Contains(silent.Err.Error(), "within 1s") || silent.Topology.Leader != "pg1" {
+		t.Errorf("error %q, leader %q; want no answer, and the last leader", silent.Err, silent.Topology.Leader)
 	}
 }
 
@@ -253,15 +282,19 @@ func TestSilentWatchIsReplaced(t *testing.T) {
 	}
 	var leaders []string
 	e.news = func(s Snapshot) { leaders = append(leaders, s.Topology.Leader) }
+	e.store.followers = make([]standing, 1)
+	e.stats.Following = make([]Following, 1)
+	e.ring.begin(1, 0)
+	f := &follower{etcd: e, tell: e.merge}
 	key := func(name string, revision int64) []KV {
 		return []KV{{Key: "/service/demo/leader", Value: []byte(name), ModRevision: revision}}
 	}
-	e.resync(read{cluster: 1, revision: 5, kvs: key("pg1", 5)})
+	f.resync(read{cluster: 1, revision: 5, kvs: key("pg1", 5)})
 
 	// A read may be ahead of the watch for a moment, which is no fault.
 	watch, reads := make(chan clientv3.WatchResponse), make(chan read)
 	done := make(chan error)
-	go func() { done <- e.apply(t.Context(), watch, reads) }()
+	go func() { done <- f.apply(t.Context(), watch, reads) }()
 	reads <- read{cluster: 1, revision: 6, kvs: key("pg2", 6)}
 	watch <- clientv3.WatchResponse{Events: []*clientv3.Event{{
 		Type: clientv3.EventTypePut,

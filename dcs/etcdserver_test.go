@@ -2,9 +2,12 @@ package dcs
 
 import (
 	"context"
+	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -16,11 +19,17 @@ import (
 	"github.com/pgvip/pgvip/internal/lab"
 )
 
-// etcdServer is a real etcd of one member on loopback.
+// etcdServer is a real member of etcd on loopback, alone unless newEtcdCluster
+// made it.
 type etcdServer struct {
 	t            *testing.T
+	name         string
 	client, peer string // addresses
+	members      string // --initial-cluster
 	dir          string
+	more         []string    // arguments
+	tls          *tls.Config // of a client, nil for http
+	user         string      // of a client, with ":password"; empty without
 	cmd          *exec.Cmd
 	wg           sync.WaitGroup
 }
@@ -29,12 +38,41 @@ type etcdServer struct {
 func newEtcdServer(t *testing.T) *etcdServer {
 	t.Helper()
 	lab.Require(t, lab.CheckInstalled)
-	s := &etcdServer{t: t, client: freeAddr(t), peer: freeAddr(t), dir: t.TempDir()}
+	s := &etcdServer{t: t, name: "e1", client: freeAddr(t), peer: freeAddr(t), dir: t.TempDir()}
+	s.members = "e1=http://" + s.peer
 	t.Cleanup(func() {
 		s.wg.Wait()
 		s.stop()
 	})
 	return s
+}
+
+// newEtcdCluster starts three members.
+func newEtcdCluster(t *testing.T) []*etcdServer {
+	t.Helper()
+	var all []*etcdServer
+	var peers []string
+	for i := range 3 {
+		s := newEtcdServer(t)
+		s.name = fmt.Sprint("e", i+1)
+		peers = append(peers, s.name+"=http://"+s.peer)
+		all = append(all, s)
+	}
+	for _, s := range all {
+		s.members = strings.Join(peers, ",")
+		s.launch()
+	}
+	for _, s := range all {
+		s.answers()
+	}
+	return all
+}
+
+// signal sends one to the process.
+func (s *etcdServer) signal(sig syscall.Signal) {
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Error(err)
+	}
 }
 
 func freeAddr(t *testing.T) string {
@@ -50,19 +88,43 @@ func freeAddr(t *testing.T) string {
 // start starts etcd and waits until it answers.
 func (s *etcdServer) start() {
 	s.t.Helper()
-	s.cmd = exec.Command("etcd", "--name", "e1", "--data-dir", s.dir,
-		"--listen-client-urls", "http://"+s.client, "--advertise-client-urls", "http://"+s.client,
-		"--listen-peer-urls", "http://"+s.peer, "--initial-advertise-peer-urls", "http://"+s.peer,
-		"--initial-cluster", "e1=http://"+s.peer, "--logger", "zap", "--log-level", "error")
+	s.launch()
+	s.answers()
+}
+
+func (s *etcdServer) launch() {
+	scheme := "http://"
+	if s.tls != nil {
+		scheme = "https://"
+	}
+	s.cmd = exec.Command("etcd", append([]string{"--name", s.name, "--data-dir", s.dir,
+		"--listen-client-urls", scheme + s.client, "--advertise-client-urls", scheme + s.client,
+		"--listen-peer-urls", "http://" + s.peer, "--initial-advertise-peer-urls", "http://" + s.peer,
+		"--initial-cluster", s.members, "--logger", "zap", "--log-level", "error"}, s.more...)...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Error(err)
-		return
 	}
-	s.do(func(ctx context.Context, c *clientv3.Client) error {
-		_, err := c.Get(ctx, "x")
-		return err
-	})
+}
+
+// answers waits until the member reads, which needs a quorum. A login fails at
+// once while nobody listens, and is tried until somebody does.
+func (s *etcdServer) answers() {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		err := s.try(func(ctx context.Context, c *clientv3.Client) error {
+			_, err := c.Get(ctx, "x")
+			return err
+		})
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Error(err)
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // stop kills etcd, which is all it deserves.
@@ -81,18 +143,25 @@ func (s *etcdServer) background(f func()) { s.wg.Go(f) }
 // do runs f on a client of its own, for at most ten seconds.
 func (s *etcdServer) do(f func(context.Context, *clientv3.Client) error) {
 	s.t.Helper()
+	if err := s.try(f); err != nil {
+		s.t.Error(err)
+	}
+}
+
+func (s *etcdServer) try(f func(context.Context, *clientv3.Client) error) error {
 	// Not the test's context: what runs in the background may end after it.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{s.client}, Logger: zap.NewNop()})
+	user, password, _ := strings.Cut(s.user, ":")
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: []string{s.client}, Logger: zap.NewNop(), TLS: s.tls, Username: user, Password: password,
+		DialTimeout: 5 * time.Second,
+	})
 	if err != nil {
-		s.t.Error(err)
-		return
+		return err
 	}
 	defer c.Close()
-	if err := f(ctx, c); err != nil {
-		s.t.Error(err)
-	}
+	return f(ctx, c)
 }
 
 // put writes keys, each in a revision of its own.

@@ -172,14 +172,17 @@ func (p *Patroni) pollCluster(ctx context.Context, v *viewer, send func(func()))
 		return
 	}
 	p.count(func(s *Stats) {
-		s.Endpoint = v.host()
+		asked := Following{Endpoint: v.host(), LastRead: s.LastRead}
 		if err != nil {
 			s.Missed++
 			s.LastErr, s.LastErrAt = err.Error(), time.Now()
-			return
+			asked.Err = s.LastErr
+		} else {
+			s.Reads++
+			s.LastRead, s.LastErr = view.at, ""
+			asked.LastRead = view.at
 		}
-		s.Reads++
-		s.LastRead, s.LastErr = view.at, ""
+		s.Following = []Following{asked}
 	})
 	send(func() {
 		if err != nil {

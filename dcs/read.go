@@ -20,13 +20,13 @@ type read struct {
 }
 
 // read asks once. A linearizable read is answered by a quorum or not at all.
-func (e *Etcd) read(ctx context.Context, client *clientv3.Client) read {
+func (f *follower) read(ctx context.Context, client *clientv3.Client) read {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	r := read{at: time.Now()}
-	resp, err := client.Get(ctx, e.prefix, clientv3.WithPrefix())
+	resp, err := client.Get(ctx, f.etcd.prefix, clientv3.WithPrefix())
 	if err != nil {
-		r.err = fmt.Errorf("read %s: %w", e.prefix, unanswered(client, err))
+		r.err = fmt.Errorf("read %s: %w", f.etcd.prefix, unanswered(client, err))
 		return r
 	}
 	r.cluster, r.revision = resp.Header.ClusterId, resp.Header.Revision
@@ -51,7 +51,7 @@ func unanswered(client *clientv3.Client, err error) error {
 }
 
 // readLoop reads each readEvery until ctx ends, and closes reads.
-func (e *Etcd) readLoop(ctx context.Context, client *clientv3.Client, reads chan<- read) {
+func (f *follower) readLoop(ctx context.Context, client *clientv3.Client, reads chan<- read) {
 	defer close(reads)
 	tick := time.NewTicker(readEvery)
 	defer tick.Stop()
@@ -64,55 +64,51 @@ func (e *Etcd) readLoop(ctx context.Context, client *clientv3.Client, reads chan
 		select {
 		case <-ctx.Done():
 			return
-		case reads <- e.read(ctx, client):
+		case reads <- f.read(ctx, client):
 		}
 	}
 }
 
 // resync takes the first read of a watch as it is, whatever was believed before.
-func (e *Etcd) resync(r read) {
-	again, restored := e.keys.keys != nil, e.restored(r)
-	e.keys.replace(r.cluster, r.revision, r.kvs)
-	e.took(r)
-	e.count(func(s *Stats) {
-		if again {
-			s.Resyncs++
-		}
-		if restored {
-			s.Restores++
-		}
-	})
-	e.publish(r.at)
+func (f *follower) resync(r read) {
+	again := f.keys.keys != nil
+	f.keys.replace(r.cluster, r.revision, r.kvs)
+	f.took(r)
+	if again {
+		f.etcd.count(func(s *Stats) { s.Resyncs++ })
+	}
+	f.publish(r.at, 0)
 }
 
 // confirm takes a later read. It reports whether the read saw a change that the
 // watch had not told of.
-func (e *Etcd) confirm(r read) (ahead bool) {
+func (f *follower) confirm(r read) (ahead bool) {
 	// The watch may have run on while the read was under way.
-	if r.revision > e.keys.revision {
-		ahead = e.keys.replace(r.cluster, r.revision, r.kvs)
+	if r.revision > f.keys.revision {
+		ahead = f.keys.replace(r.cluster, r.revision, r.kvs)
 	}
-	e.took(r)
+	f.took(r)
 	if ahead {
-		e.count(func(s *Stats) { s.Unwatched++ })
+		f.etcd.count(func(s *Stats) { s.Unwatched++ })
 	}
-	e.publish(r.at)
+	f.publish(r.at, 0)
 	return ahead
 }
 
 // restored reports that r comes from another store than the reads before, or
 // from one that was set back.
-func (e *Etcd) restored(r read) bool {
-	last := e.lastRead
+func (f *follower) restored(r read) bool {
+	last := f.lastRead
 	return last.revision != 0 && (r.cluster != last.cluster || r.revision < last.revision)
 }
 
 // took notes that r answered.
-func (e *Etcd) took(r read) {
+func (f *follower) took(r read) {
 	r.kvs = nil
-	e.lastRead = r
-	e.count(func(s *Stats) {
+	f.lastRead = r
+	f.etcd.count(func(s *Stats) {
 		s.Reads++
-		s.LastRead, s.LastErr = r.at, ""
+		s.LastRead, s.LastErr = latest(s.LastRead, r.at), ""
+		s.Following[f.place].LastRead, s.Following[f.place].Err = r.at, ""
 	})
 }

@@ -38,8 +38,8 @@ type Fault struct {
 
 // Stats are counters since the start, and the age of the last good news.
 type Stats struct {
-	Endpoint   string    // in use now
-	LastRead   time.Time // when the last successful read was sent; zero before it
+	Following  []Following // the members in use now
+	LastRead   time.Time   // when the last successful read was sent; zero before it
 	Revision   int64
 	Reads      uint64 // linearizable reads that answered
 	Missed     uint64 // reads that failed or were late
@@ -51,4 +51,11 @@ type Stats struct {
 	LastErr    string // empty while all is well
 	LastErrAt  time.Time
 	FaultyKeys int // in the last snapshot
+}
+
+// Following is one member of the store that is in use.
+type Following struct {
+	Endpoint string
+	LastRead time.Time // when the last successful read was sent; zero before it
+	Err      string    // empty while all is well
 }

@@ -49,7 +49,7 @@ func (s *Static) Run(ctx context.Context, news func(Snapshot)) {
 		}
 		s.mu.Lock()
 		s.stats.Reads++
-		s.stats.LastRead, s.stats.Revision, s.stats.Endpoint = now, revision, "configuration"
+		s.stats.LastRead, s.stats.Revision = now, revision
 		s.mu.Unlock()
 		news(Snapshot{Topology: topologyOf(servers, revision), At: now})
 		select {

@@ -14,46 +14,46 @@ var errWatch = errors.New("watch ended")
 
 // follow reads everything, then watches from the next revision, confirming what
 // it has by a read each second, until the watch or the client fails.
-func (e *Etcd) follow(ctx context.Context, client *clientv3.Client) error {
+func (f *follower) follow(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the watch
-	first := e.read(ctx, client)
+	first := f.read(ctx, client)
 	if first.err != nil {
-		e.count(func(s *Stats) { s.Missed++ })
-		return fmt.Errorf("etcd %s: %w", e.cfg.Endpoints[e.endpoint], first.err)
+		f.etcd.count(func(s *Stats) { s.Missed++ })
+		return fmt.Errorf("etcd %s: %w", f.endpoint(), first.err)
 	}
-	e.resync(first)
-	watch, err := e.watch(ctx, cancel, client)
+	f.resync(first)
+	watch, err := f.watch(ctx, cancel, client)
 	if err != nil {
 		return err
 	}
 	reads := make(chan read) // closed by readLoop on return
-	go e.readLoop(ctx, client, reads)
+	go f.readLoop(ctx, client, reads)
 	defer func() {
 		cancel()
 		for range reads { // until readLoop has returned
 		}
 	}()
-	return e.apply(ctx, watch, reads)
+	return f.apply(ctx, watch, reads)
 }
 
 // watch begins to watch from the revision after the keyspace's. cancel ends ctx.
-func (e *Etcd) watch(ctx context.Context, cancel func(), client *clientv3.Client) (clientv3.WatchChan, error) {
+func (f *follower) watch(ctx context.Context, cancel func(), client *clientv3.Client) (clientv3.WatchChan, error) {
 	// Watch returns when the server has confirmed it; a member that froze since
 	// the read would keep it waiting for ever.
 	late := time.AfterFunc(readTimeout, cancel)
 	// Without a leader a member would serve silence for ever.
-	watch := client.Watch(clientv3.WithRequireLeader(ctx), e.prefix, clientv3.WithPrefix(),
-		clientv3.WithRev(e.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
+	watch := client.Watch(clientv3.WithRequireLeader(ctx), f.etcd.prefix, clientv3.WithPrefix(),
+		clientv3.WithRev(f.keys.revision+1), clientv3.WithPrevKV(), clientv3.WithProgressNotify())
 	if !late.Stop() {
-		return nil, fmt.Errorf("etcd %s: watch: no answer within %v: %w", e.cfg.Endpoints[e.endpoint], readTimeout,
+		return nil, fmt.Errorf("etcd %s: watch: no answer within %v: %w", f.endpoint(), readTimeout,
 			context.DeadlineExceeded)
 	}
 	return watch, nil
 }
 
 // apply takes events and reads as they come.
-func (e *Etcd) apply(ctx context.Context, watch clientv3.WatchChan, reads <-chan read) error {
+func (f *follower) apply(ctx context.Context, watch clientv3.WatchChan, reads <-chan read) error {
 	missed, behind := 0, false
 	for {
 		select {
@@ -61,32 +61,32 @@ func (e *Etcd) apply(ctx context.Context, watch clientv3.WatchChan, reads <-chan
 			return ctx.Err()
 		case resp, ok := <-watch:
 			if !ok || resp.Err() != nil {
-				return e.watchEnded(watchErr(resp))
+				return f.watchEnded(watchErr(resp))
 			}
-			e.events(resp)
+			f.events(resp)
 			behind = behind && len(resp.Events) == 0
 		case r, ok := <-reads:
 			switch {
 			case !ok:
 				return ctx.Err()
 			case r.err != nil:
-				e.count(func(s *Stats) { s.Missed++ })
+				f.etcd.count(func(s *Stats) { s.Missed++ })
 				if missed++; missed >= maxMissed {
-					return fmt.Errorf("etcd %s: %d reads missed: %w", e.cfg.Endpoints[e.endpoint], missed, r.err)
+					return fmt.Errorf("etcd %s: %d reads missed: %w", f.endpoint(), missed, r.err)
 				}
 				continue
-			case e.restored(r):
-				return e.watchEnded(errors.New("the store was replaced"))
+			case f.restored(r):
+				return f.watchEnded(errors.New("the store was replaced"))
 			case behind:
-				return e.watchEnded(errors.New("it was silent about a change"))
+				return f.watchEnded(errors.New("it was silent about a change"))
 			}
-			missed, behind = 0, e.confirm(r)
+			missed, behind = 0, f.confirm(r)
 		}
 	}
 }
 
-func (e *Etcd) watchEnded(why error) error {
-	return fmt.Errorf("etcd %s: %w: %w", e.cfg.Endpoints[e.endpoint], errWatch, why)
+func (f *follower) watchEnded(why error) error {
+	return fmt.Errorf("etcd %s: %w: %w", f.endpoint(), errWatch, why)
 }
 
 // watchErr says why a watch ended; a closed channel says nothing by itself.
@@ -100,7 +100,7 @@ func watchErr(resp clientv3.WatchResponse) error {
 // events applies a watch response, one revision after the other: a key that was
 // deleted in one and written in the next has been away, and what may follow
 // from that must not depend on how etcd packs its responses.
-func (e *Etcd) events(resp clientv3.WatchResponse) {
+func (f *follower) events(resp clientv3.WatchResponse) {
 	for evs := resp.Events; len(evs) > 0; {
 		revision := evs[0].Kv.ModRevision
 		var batch []event
@@ -112,9 +112,8 @@ func (e *Etcd) events(resp clientv3.WatchResponse) {
 			})
 			evs = evs[1:]
 		}
-		if e.keys.apply(revision, batch) {
-			e.count(func(s *Stats) { s.Events += uint64(len(batch)) })
-			e.publish(e.last.At)
+		if f.keys.apply(revision, batch) {
+			f.publish(time.Time{}, len(batch))
 		}
 	}
 }

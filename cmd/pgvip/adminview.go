@@ -196,12 +196,15 @@ func (w *window) sourceView(now time.Time, st *state) admin.SourceView {
 		age := now.Sub(st.newsAt)
 		v.Age, v.Freshness = age.Seconds(), route.FreshnessOf(age).String()
 	}
-	for _, name := range endpoints(c, s.Endpoint) {
-		e := admin.Endpoint{Name: name, InUse: name == s.Endpoint, Age: -1}
-		if e.InUse {
-			e.Error = s.LastErr
-			if !s.LastRead.IsZero() {
-				e.Age = now.Sub(s.LastRead).Seconds()
+	for _, name := range endpoints(c) {
+		e := admin.Endpoint{Name: name, Age: -1}
+		for _, f := range s.Following {
+			if f.Endpoint != name {
+				continue
+			}
+			e.InUse, e.Error = true, f.Err
+			if !f.LastRead.IsZero() {
+				e.Age = now.Sub(f.LastRead).Seconds()
 			}
 		}
 		v.Endpoints = append(v.Endpoints, e)
@@ -209,25 +212,18 @@ func (w *window) sourceView(now time.Time, st *state) admin.SourceView {
 	return v
 }
 
-// endpoints are the places where news of the cluster may come from, the one in use
-// among them.
-func endpoints(c *config.Config, used string) []string {
-	var list []string
+// endpoints are whom the source may ask, by the names in its Stats.
+func endpoints(c *config.Config) []string {
 	switch c.Source {
 	case config.SourceEtcd:
-		for _, h := range c.Etcd.Hosts {
-			list = append(list, h.String())
-		}
+		return etcdEndpoints(c)
 	case config.SourcePatroni:
-		list = patroniURLs(&c.Patroni)
+		return patroniURLs(&c.Patroni)
 	case config.SourceStatic:
+		return nil
 	default:
 		panic("BUG: source " + c.Source.String())
 	}
-	if used != "" && !slices.Contains(list, used) {
-		list = append(list, used)
-	}
-	return list
 }
 
 func (w *window) ports() []admin.Port {

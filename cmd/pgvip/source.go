@@ -31,15 +31,20 @@ func (n *node) source(c *config.Config) (dcs.Source, error) {
 }
 
 func (n *node) etcdConfig(c *config.Config) dcs.EtcdConfig {
-	e := dcs.EtcdConfig{
+	return dcs.EtcdConfig{
+		Endpoints: etcdEndpoints(c),
 		Namespace: c.Namespace, Scope: c.Scope,
 		Username: c.Etcd.Username, Password: c.Etcd.Password.Reveal(),
 		TLS: func() *tls.Config { return n.inputs.Load().etcdTLS },
 	}
+}
+
+func etcdEndpoints(c *config.Config) []string {
+	var all []string
 	for _, h := range c.Etcd.Hosts {
-		e.Endpoints = append(e.Endpoints, h.String())
+		all = append(all, h.String())
 	}
-	return e
+	return all
 }
 
 func patroniURLs(p *config.Patroni) []string {
