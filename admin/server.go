@@ -22,7 +22,7 @@ const (
 	writeTimeout  = 15 * time.Second // above patience, and what an action may take
 	idleTimeout   = 60 * time.Second
 	maxHeader     = 16 << 10
-	maxConns      = 256 // on all addresses together
+	maxConns      = 128 // on all addresses together
 )
 
 // Options are what an HTTP is made of. Source, Actions and Log are required.

@@ -154,6 +154,9 @@ func TestLonelyPgvipLivesAndIsNotReady(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != codeFailed || v.Ready {
 		t.Errorf("status --json: %d, %v, %+v", code, err, v)
 	}
+	if code, stdout, stderr := runLine("status", "--ready", "-c", l.file); code != codeFailed || stdout != "there is no news of the cluster yet\n" || stderr != "" {
+		t.Errorf("status --ready: %d, %q, %q", code, stdout, stderr)
+	}
 	// Another certificate is not trusted, nor is a password given to it.
 	_, _, stderr = runLine("status", "--url", "https://"+address)
 	if !strings.Contains(stderr, "certificate") {

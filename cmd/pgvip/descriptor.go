@@ -11,8 +11,9 @@ import (
 const (
 	// ownDescriptors are those besides the settled clients and servers: clients
 	// that are being authenticated (1024 at most), their sockets doubled while a
-	// loop takes them over, listeners, etcd, probes, loops.
-	ownDescriptors = 1200
+	// loop takes them over, listeners, etcd, probes, loops, and operators over HTTP
+	// (128 at most).
+	ownDescriptors = 1328
 
 	// usualNodes is a guess at the size of the cluster, which is not known before
 	// etcd has been asked.

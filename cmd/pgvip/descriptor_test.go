@@ -44,7 +44,7 @@ func TestDescriptorWarning(t *testing.T) {
 		t.Errorf("a limit that suffices warns: %s", text)
 	}
 	text := descriptorWarning(c, 1, need-1)
-	for _, want := range []string{"max_client_conn 10000", "11260", "11259", "LimitNOFILE"} {
+	for _, want := range []string{"max_client_conn 10000", "11388", "11387", "LimitNOFILE"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("warning %q lacks %q", text, want)
 		}

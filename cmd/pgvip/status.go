@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -34,6 +35,8 @@ func statusCommand() *cobra.Command {
 	path := addConfigFlag(cmd)
 	at := cmd.Flags().String("url", "", "where it is, as http://host:7000 (instead of the configuration)")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
+	ready := cmd.Flags().Bool("ready", false, "ask /readyz alone: end with 0 while clients should be sent there, else with 1")
+	cmd.MarkFlagsMutuallyExclusive("json", "ready")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		asker, err := newAsker(*path, *at)
 		if err != nil {
@@ -41,6 +44,9 @@ func statusCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
 		defer cancel()
+		if *ready {
+			return asker.ready(ctx, cmd.OutOrStdout())
+		}
 		v, err := asker.ask(ctx)
 		if err != nil {
 			return err
@@ -115,12 +121,46 @@ func onlyCertificate(cert *tls.Certificate) *tls.Config {
 	}
 }
 
+// ask gets the view.
 func (a *asker) ask(ctx context.Context) (*admin.View, error) {
+	answer, err := a.get(ctx, "/stats.json")
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	url := answer.Request.URL.Redacted()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	v := new(admin.View)
+	if err := json.NewDecoder(answer.Body).Decode(v); err != nil {
+		return nil, fmt.Errorf("%s is no pgvip: %w", url, err)
+	}
+	return v, nil
+}
+
+// ready prints what /readyz says; a no is an error that has been printed.
+func (a *asker) ready(ctx context.Context, out io.Writer) error {
+	answer, err := a.get(ctx, "/readyz")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(out, io.LimitReader(answer.Body, 1<<10)); err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return errSaid
+	}
+	return nil
+}
+
+func (a *asker) get(ctx context.Context, path string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, nil)
 	if err != nil {
 		return nil, err
 	}
-	r.URL.Path = "/stats.json"
+	r.URL.Path = path
 	if a.user != "" {
 		r.SetBasicAuth(a.user, a.password)
 	}
@@ -128,13 +168,5 @@ func (a *asker) ask(ctx context.Context) (*admin.View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no pgvip answers: %w", err)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", r.URL.Redacted(), answer.Status)
-	}
-	v := new(admin.View)
-	if err := json.NewDecoder(answer.Body).Decode(v); err != nil {
-		return nil, fmt.Errorf("%s is no pgvip: %w", r.URL.Redacted(), err)
-	}
-	return v, nil
+	return answer, nil
 }
