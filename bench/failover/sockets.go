@@ -190,20 +190,15 @@ func (run *run) vanishClients(ctx context.Context) error {
 	return reappear()
 }
 
-// isolate drops all that goes to an address or comes from it. It changes the
-// routing of the whole network namespace, so the program runs in one of its own.
+// isolate drops all that comes from an address, acknowledgments too: to others it
+// is as if it had vanished. Dropping what goes there would be told to the sender
+// as an error. It changes the routing of the whole network namespace, so the
+// program runs in one of its own.
 func isolate(ctx context.Context, host string) (reappear func() error, err error) {
-	for _, direction := range []string{"to", "from"} {
-		if err := ip(ctx, "rule", "add", "pref", "10", direction, host, "blackhole"); err != nil {
-			return nil, err
-		}
+	if err := ip(ctx, "rule", "add", "pref", "10", "from", host, "blackhole"); err != nil {
+		return nil, err
 	}
-	return func() error {
-		return errors.Join(
-			ip(context.WithoutCancel(ctx), "rule", "del", "pref", "10", "to", host),
-			ip(context.WithoutCancel(ctx), "rule", "del", "pref", "10", "from", host),
-		)
-	}, nil
+	return func() error { return ip(context.WithoutCancel(ctx), "rule", "del", "pref", "10", "from", host) }, nil
 }
 
 // OwnNetwork prepares a fresh network namespace: loopback alone, and rules that
