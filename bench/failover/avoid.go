@@ -38,6 +38,7 @@ func avoided(run *run, f *front, r *Result) {
 
 // logStatements makes the leader log all statements of its clients, or none.
 func (run *run) logStatements(ctx context.Context, on bool) error {
+	run.orphanLog = run.leader.Postgres.LogPath()
 	value := "none"
 	if on {
 		value = "all"
@@ -56,7 +57,10 @@ func (run *run) logStatements(ctx context.Context, on bool) error {
 // orphanIsLeft: neither a statement reaches the orphan nor does a connection to
 // it live longer than allowed after the leader key was gone.
 func orphanIsLeft(run *run, f *front, r *Result) {
-	last, n := run.statementsAfter(f, run.down.Add(fenceLimit))
+	last, n, err := run.statementsAfter(f, run.down.Add(fenceLimit))
+	if err != nil || last.IsZero() {
+		r.fall("the orphan's log shows no statement: %v", err) // so it would show no late one either
+	}
 	r.more("last_statement_ms", milliseconds(last, run.down))
 	if n > 0 {
 		r.WrongNode += n
@@ -88,22 +92,22 @@ func statementOf(front string) *regexp.Regexp {
 
 // statementsAfter looks into the leader's log: when the last of a front's
 // statements came, and how many came after a moment.
-func (run *run) statementsAfter(f *front, limit time.Time) (last time.Time, n int) {
-	text, err := os.ReadFile(run.leader.Postgres.LogPath())
+func (run *run) statementsAfter(f *front, limit time.Time) (last time.Time, n int, err error) {
+	text, err := os.ReadFile(run.orphanLog)
 	if err != nil {
-		return last, 0
+		return last, 0, err
 	}
 	for _, m := range statementOf(f.name).FindAllSubmatch(text, -1) {
 		at, err := time.Parse("2006-01-02 15:04:05.000", string(m[1]))
 		if err != nil {
-			continue
+			return last, n, err
 		}
 		last = at
 		if at.After(limit) {
 			n++
 		}
 	}
-	return last, n
+	return last, n, nil
 }
 
 // socketWatch is how long connections to an orphan are looked for.

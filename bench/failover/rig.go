@@ -91,7 +91,7 @@ func (r *Rig) startLab(ctx context.Context) (err error) {
 		DCS: map[string]any{"synchronous_mode": true, "synchronous_node_count": 2},
 		Parameters: map[string]string{
 			"max_connections": "120", "log_min_messages": "log", "log_min_error_statement": "panic",
-			"wal_keep_size": "256MB",
+			"wal_keep_size": "256MB", "log_timezone": "UTC",
 		},
 	})
 	if err != nil {

@@ -57,6 +57,7 @@ type run struct {
 
 	shunned     []shun
 	socketsGone map[string]time.Duration // by front: how long connections to the orphan lived
+	orphanLog   string                   // path of its log
 
 	notes []string // key=value, for all lines
 	falls []string // reasons why it is not ok, for all lines of pgvip
