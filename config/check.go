@@ -85,6 +85,7 @@ func keepSpan(text string) (time.Duration, error) {
 // check applies the rules that look at more than one key.
 func (r *reader) check(c *Config) {
 	r.checkCluster(c)
+	r.checkReads(c)
 	r.checkListen(c)
 	r.checkAdmin(c)
 	r.checkAuth(c)

@@ -138,6 +138,8 @@ func TestFaultsOfWholeFiles(t *testing.T) {
 			`3:9: source: must be etcd, patroni or static, is "consul"`}},
 		{"patroni without hosts", "scope: a\nauth_type: trust\nsource: patroni\nprobe: {user: a}\npatroni_api: {password: x, key: x}\n", []string{
 			"1:1: patroni.hosts: is required", "5:1: patroni_api.cert: is required with a key", "5:1: patroni_api.username: is required with a password"}},
+		{"a list without SQL", "scope: a\nauth_type: trust\nsource: static\nprobe: {user: a, check: tcp}\nstatic: {servers: {x: {address: 'h:1'}}}\n", []string{
+			"4:18: probe.check: must be sql with source static, where only SQL tells who is the primary, is tcp"}},
 		{"a list of none", "scope: a\nauth_type: trust\nsource: static\nprobe: {user: a}\n", []string{
 			"1:1: static.servers: must have at least one server with source static"}},
 		{"a list with one twice", "scope: a\nauth_type: trust\nsource: static\nprobe: {user: a}\nstatic:\n  servers:\n    x: {address: 'h:1'}\n    y: {address: 'h:1'}\n    z: {}\n", []string{

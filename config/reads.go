@@ -97,3 +97,10 @@ func (c *Config) Server(name string) Server {
 	}
 	return c.Servers[AnyServer]
 }
+
+// checkReads wants SQL where nothing else says who leads.
+func (r *reader) checkReads(c *Config) {
+	if c.Source == SourceStatic && c.Probe.Check != "sql" {
+		r.faultAt("probe.check", "must be sql with source static, where only SQL tells who is the primary, is %s", c.Probe.Check)
+	}
+}

@@ -62,9 +62,9 @@ func blindCheckWarning(c *config.Config) string {
 		return ""
 	}
 	text := "probe.check " + c.Probe.Check + " is for replicas: the primary is proven by SQL all the same, as probe.user;" +
-		" another cluster's data on a replica is not seen"
+		" another cluster's data on a replica is not seen, nor a new primary while etcd is away"
 	if c.Reads.MaxLag > 0 || c.Reads.MaxLagBytes > 0 {
-		text += ", nor how far it is behind: replica_max_lag and replica_max_lag_bytes count for nothing"
+		text += ", nor how far one is behind: replica_max_lag and replica_max_lag_bytes count for nothing"
 	}
 	return text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ func TestReadSetOnCluster(t *testing.T) {
 	t.Run("29 receiver frozen", func(t *testing.T) { stepLag(ctx, t, c, p, control) })
 	t.Run("30 tag", func(t *testing.T) { stepTag(ctx, t, c, p) })
 	t.Run("operator", func(t *testing.T) { stepOperator(t, p, control) })
+	t.Run("checks", func(t *testing.T) { stepChecks(ctx, t, c) })
 	t.Run("31 all gone", func(t *testing.T) { stepAllGone(t, p, control) })
 	t.Run("32 reinit", func(t *testing.T) { stepReinit(ctx, t, c, p) })
 }
@@ -181,5 +183,33 @@ func stepReinit(ctx context.Context, t *testing.T, c *lab.Cluster, p *published)
 	}
 	if err := c.WaitReady(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// stepChecks: what Patroni and a port say of each node, in HAProxy's words.
+func stepChecks(ctx context.Context, t *testing.T, c *lab.Cluster) {
+	for _, kind := range []health.Check{health.ByREST, health.ByTCP} {
+		rest := health.NewREST(health.RESTConfig{})
+		defer rest.Close()
+		m := health.NewMonitor(health.Config{Login: probeLogin(), Check: kind, Connect: new(net.Dialer).DialContext, Get: rest.Get,
+			Inter: 100 * time.Millisecond, FastInter: 20 * time.Millisecond})
+		defer m.Close()
+		var targets []health.Target
+		for _, n := range c.Nodes {
+			targets = append(targets, health.Target{Name: n.Name, Addr: n.Postgres.Addr, API: "http://" + n.RESTAddr})
+		}
+		m.Watch(targets)
+		want := map[string]string{"n1": "down L7STS 503", "n2": "up L7OK 200", "n3": "up L7OK 200"}
+		if kind == health.ByTCP {
+			want = map[string]string{"n1": "up L4OK 0", "n2": "up L4OK 0", "n3": "up L4OK 0"}
+		}
+		eventually(t, fmt.Sprintf("%v: %v", kind, want), func() bool {
+			for name, h := range m.Health() {
+				if fmt.Sprintf("%v %s %d", h.State, h.Check, h.Code) != want[name] || h.Dead {
+					return false
+				}
+			}
+			return ctx.Err() == nil
+		})
 	}
 }
