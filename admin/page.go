@@ -217,7 +217,7 @@ func (v *View) sourceTile() tile {
 	if v.Source.Age < 0 {
 		small = []string{"no news yet"}
 	}
-	if v.Source.Freshness != "FRESH" {
+	if v.Source.Age >= 0 && v.Source.Freshness != "FRESH" {
 		small = append(small, "routes stay as they are while SQL agrees")
 	}
 	if len(v.Modes) > 0 {
@@ -231,7 +231,9 @@ func (v *View) clientsTile() tile {
 	small := []string{}
 	for _, p := range v.Ports {
 		clients, waiting, longest = clients+p.Clients, waiting+p.Waiting, max(longest, p.MaxWait)
-		small = append(small, fmt.Sprintf("%s %s: %d", p.Role, strings.Join(p.Addresses, ", "), p.Clients))
+		if len(p.Addresses) > 0 {
+			small = append(small, fmt.Sprintf("%s %s: %d", p.Role, strings.Join(p.Addresses, ", "), p.Clients))
+		}
 	}
 	t := tile{"Clients", strconv.Itoa(clients), "up", small}
 	if waiting > 0 {
@@ -251,7 +253,7 @@ func (v *View) serversTile() tile {
 			reads++
 		}
 	}
-	t := tile{"Servers", fmt.Sprintf("%d of %d up", up, len(v.Servers)), "up", []string{fmt.Sprintf("%d serve reads", reads)}}
+	t := tile{"Servers", fmt.Sprintf("%d of %d up", up, len(v.Servers)), "up", []string{"reads go to " + strconv.Itoa(reads)}}
 	switch {
 	case up == 0:
 		t.Class = "down"
