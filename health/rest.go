@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/pgvip/pgvip/route"
@@ -88,7 +89,7 @@ func (r *REST) Primary(ctx context.Context, base string) route.RESTAnswer {
 		a.Err = "no answer in time"
 		return a
 	case err != nil:
-		a.Err = err.Error()
+		a.Err, a.Refused = err.Error(), errors.Is(err, syscall.ECONNREFUSED)
 		return a
 	}
 	a.Code, a.Primary = status, status == http.StatusOK

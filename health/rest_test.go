@@ -69,7 +69,7 @@ func TestRESTSilence(t *testing.T) {
 		t.Errorf("silence: %+v", got)
 	}
 	for url, want := range map[string]string{"": "no api_url known", "http://127.0.0.1:1": "refused"} {
-		if got := r.Primary(t.Context(), url); got.Primary || !strings.Contains(got.Err, want) {
+		if got := r.Primary(t.Context(), url); got.Primary || !strings.Contains(got.Err, want) || got.Refused != (want == "refused") {
 			t.Errorf("%q: %+v, want %q", url, got, want)
 		}
 	}

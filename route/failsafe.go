@@ -50,7 +50,7 @@ func (b *builder) failsafeReason(held string) string {
 		}
 	case a.Primary && !d.kept.IsZero():
 		// It has etcd again, and its key is on the way to us.
-	case a.Code != 0 || d.kept.IsZero():
+	case a.Code != 0 || a.Refused || d.kept.IsZero():
 		return d.why + ", and its Patroni does not claim failsafe mode: " + a.said()
 	}
 	next, until := d.since, d.since.Add(askFor)

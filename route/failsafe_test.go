@@ -10,6 +10,7 @@ var (
 	failsafeOn = RESTAnswer{Code: 200, Failsafe: true}
 	lockHeld   = RESTAnswer{Code: 200}
 	refused503 = RESTAnswer{Code: 503}
+	gone       = RESTAnswer{Refused: true, Err: "connection refused"}
 	silence    = RESTAnswer{Err: "no answer in time"}
 )
 
@@ -79,6 +80,7 @@ func TestFailsafe(t *testing.T) {
 		{"kept, key elsewhere", func(w *world) { kept(w); w.topo.Leader = "pg2" }, "none", 2},
 		{"kept, key back", func(w *world) { kept(w); w.topo.Leader = "pg1" }, "pg1", 1},
 		{"kept, refused later", func(w *world) { kept(w); w.pass(time.Second); w.say("pg1", refused503) }, "none", 2},
+		{"kept, Patroni gone later", func(w *world) { kept(w); w.pass(time.Second); w.say("pg1", gone) }, "none", 2},
 		{"kept, silent once", func(w *world) { kept(w); w.pass(time.Second); w.say("pg1", silence) }, "pg1", 1},
 		{"kept, silent", func(w *world) { kept(w); w.pass(3 * time.Second) }, "none", 2},
 		{"kept, has etcd again", func(w *world) { kept(w); w.pass(time.Second); w.say("pg1", lockHeld) }, "pg1", 1},

@@ -84,7 +84,7 @@ func (b *builder) deletedReason(held string) string {
 		return "every key of the cluster was deleted, as patronictl remove does"
 	}
 	if m.leader == held && m.ownMember && b.in.Topology.Member(held) == nil {
-		return "leader key and member key deleted in one revision: its Patroni or its host has died"
+		return "leader key and member key deleted in one revision: its lease has run out"
 	}
 	return "leader key deleted"
 }

@@ -14,6 +14,7 @@ type RESTAnswer struct {
 	State    string    // Patroni's word
 	Timeline uint32
 	SystemID string
+	Refused  bool   // nobody listens there: Patroni is gone
 	Err      string // why there was no answer, empty with one
 }
 

@@ -104,7 +104,7 @@ func TestFenceReasons(t *testing.T) {
 		want   string
 	}{
 		{"released", func(w *world) { w.topo.Leader = "" }, "pg1 leader key deleted"},
-		{"crash", func(w *world) { w.topo.Leader = ""; w.remove("pg1") }, "pg1 leader key and member key deleted in one revision: its Patroni or its host has died"},
+		{"crash", func(w *world) { w.topo.Leader = ""; w.remove("pg1") }, "pg1 leader key and member key deleted in one revision: its lease has run out"},
 		{"removed", func(w *world) { w.topo = Topology{Revision: 11, ClusterID: 1} }, "pg1 every key of the cluster was deleted, as patronictl remove does"},
 		{"moved", func(w *world) { w.topo.Leader = "pg2" }, "pg1 leader key moved to pg2"},
 	} {
