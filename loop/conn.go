@@ -196,6 +196,11 @@ func (c *Conn) Paused() bool { return c.paused != 0 }
 // operators.
 func (c *Conn) Queued() int { return len(c.out) - int(c.outAt) }
 
+// Refused reports that a Write has failed of which the kernel has taken nothing, and
+// nothing of one before it was waiting. Failed is on its way then. Of TLS, whose
+// records are many, that is not known.
+func (c *Conn) Refused() bool { return c.broken != 0 && c.tls == nil && len(c.out) == 0 }
+
 // Unread is the number of bytes that have arrived and were not read yet. It is a
 // system call.
 func (c *Conn) Unread() int {

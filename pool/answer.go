@@ -16,7 +16,7 @@ import (
 // passOn gives the borrower its replies; without one they are dropped.
 func (s *Server) passOn(b []byte) {
 	b = s.withGathered(b)
-	if len(b) > 0 && s.borrower != nil && s.state == lent {
+	if len(b) > 0 && s.borrower != nil && s.state == lent && !s.unsent {
 		s.pool.tally.traffic.Sent += uint64(len(b))
 		s.borrower.Reply(s, b)
 	}
@@ -93,7 +93,7 @@ var (
 
 // noteError remembers a FATAL, after which the server closes by itself.
 func (s *Server) noteError(message []byte, action wire.Action) {
-	clients := s.state == lent && action == wire.Forward
+	clients := s.state == lent && action == wire.Forward && !s.unsent
 	if !wire.IsFatal(message) {
 		if clients && s.pool.role == route.Primary && bytes.Contains(message, readOnlyCode) {
 			s.noteReadOnly(message)

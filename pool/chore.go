@@ -103,6 +103,7 @@ func (s *Server) applySettings() bool {
 func (s *Server) lend() {
 	s.state = lent
 	s.prodded, s.flushed = false, false
+	s.fresh, s.unsent = true, false
 	s.ending, s.discarded, s.meter.first = false, time.Time{}, true
 	s.loans++
 	s.pool.tally.assigned(s.pool.loop.Now().Sub(s.waiter.since))

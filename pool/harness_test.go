@@ -26,6 +26,8 @@ type rig struct {
 	set  *Set
 	pool *Pool
 	now  atomic.Int64 // counts the calls that borrowers got
+
+	learned atomic.Pointer[route.Role] // that the last login was for
 }
 
 // usual are the settings of a rig: one server, no time limits.
@@ -46,7 +48,8 @@ func newRig(t *testing.T, addr string, settings Settings) *rig {
 		close(done)
 	}()
 	r := &rig{t: t, loop: l}
-	r.set = NewSet(Options{Settings: settings, Loops: []*loop.Loop{l}, Log: zap.NewNop()})
+	r.set = NewSet(Options{Settings: settings, Loops: []*loop.Loop{l}, Log: zap.NewNop(),
+		LoggedIn: func(_ Key, role route.Role, _ []wire.Param) { r.learned.Store(&role) }})
 	r.pool = r.set.Pool(r.key(addr), route.Replica)
 	t.Cleanup(func() {
 		r.set.Close()

@@ -176,6 +176,9 @@ func TestWarmed(t *testing.T) {
 			t.Errorf("%d permits, %d arriving, %d servers; want 2, 0, 2", n, r.pool.arriving, r.pool.open())
 		}
 	})
+	if role := r.learned.Load(); role == nil || *role != route.Primary {
+		t.Errorf("the welcome was learned for %v, want the primary's", role)
+	}
 	if n := r.set.counters.ServersWarmed.Load(); n != 2 {
 		t.Errorf("%d servers were warmed, want 2", n)
 	}

@@ -77,6 +77,8 @@ type Server struct {
 	discarded  time.Time // when its client went in the middle of something
 	lastUse    time.Time // when it was last given back
 	stale      bool      // to be closed as soon as it is free
+	fresh      bool      // nothing was sent since it was lent
+	unsent     bool      // nor will be: the first write has failed as a whole
 	unproven   bool      // it was warmed for a new primary, and has not answered since
 	writable   bool      // and then it did
 	meter      meter
@@ -109,31 +111,6 @@ func (s *Server) Outstanding() bool { return s.replies.Outstanding() > 0 }
 
 // CopyIn reports that the server waits for COPY data from the client.
 func (s *Server) CopyIn() bool { return s.replies.CopyIn() }
-
-// Sent notes a client's message of this type, which a following Send carries.
-func (s *Server) Sent(typ byte) {
-	s.meter.sent(typ, s.replies.Status(), s.pool.loop.Now())
-	s.replies.Sent(typ, wire.Forward)
-}
-
-// Send sends a client's bytes. It returns false when the server takes no more
-// for now: the client must not be read until Flushed.
-func (s *Server) Send(b []byte) bool {
-	s.used = true
-	s.pool.tally.traffic.Received += uint64(len(b))
-	if len(s.before) > 0 {
-		b = append(s.before, b...)
-		s.before = b[:0]
-	}
-	return s.conn.Write(b)
-}
-
-// Push sends what was to go in front of a request that does not come yet.
-func (s *Server) Push() {
-	if len(s.before) > 0 {
-		s.Send(nil)
-	}
-}
 
 // Pause stops reading from the server, whose client cannot take more.
 func (s *Server) Pause() { s.conn.Pause(loop.PausePeer) }

@@ -149,6 +149,8 @@ func (s *Server) proven() {
 	}
 	s.pool.set.counters.ServersWarmed.Add(1)
 	s.pool.trouble = false
+	// So that clients which log in now need no login of their own.
+	s.pool.set.loggedIn(s.pool.key, s.pool.role, s.reported)
 	s.pool.returned(s)
 }
 

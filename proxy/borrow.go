@@ -236,6 +236,7 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 	switch {
 	case s.goodbye:
 		s.endTold(causeClient)
+	case s.again && s.retries(server):
 	case why == pool.LossTold:
 		s.endTold(causeServer)
 	case !server.Between():

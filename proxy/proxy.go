@@ -42,6 +42,8 @@ type Counters struct {
 	StateLeft       atomic.Uint64 // statements that may have left session state on a shared server
 	StateRefused    atomic.Uint64 // statements that were refused for it
 
+	Retried atomic.Uint64 // requests that went to another server, because no byte had left for the first
+
 	TurnedAway atomic.Uint64 // clients for whom there was no file descriptor
 
 	WriteTimeouts atomic.Uint64 // clients that were ended because they took nothing of what they were sent

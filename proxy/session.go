@@ -86,6 +86,7 @@ type session struct {
 	held      bool        // it begins with what waits for an answer on this very server
 	leaving   bool        // the client has sent all it had to say
 	left      pool.State  // what it has left on servers that others get
+	again     bool        // no byte of its request has left for a server that is lost
 	weight    int64       // while parked: bytes that it has sent
 	mayCommit bool        // what was sent since the last ReadyForQuery may end in a commit
 }
@@ -188,9 +189,9 @@ func (s *session) wake(b []byte) bool {
 	return true
 }
 
-// forward passes the client's messages on to its server and returns how many
-// bytes, of a message that is not whole, are to be kept.
-func (s *session) forward(b []byte) int {
+// pass sends the client's messages on and returns how many bytes, of a message that
+// is not whole, are to be kept.
+func (s *session) pass(b []byte) int {
 	s.sends()
 	out := outgoing{in: b, buffer: s.server.Scratch()}
 	at := 0

@@ -15,11 +15,15 @@ import (
 // switchovers has to meet it, and each followLoaded.
 const beyondFloor = 100 * time.Millisecond
 
+// patientHold is switchover_hold where other tests keep the machine so busy that
+// Patroni takes longer than half a second to stop PostgreSQL.
+const patientHold = "5s"
+
 // TestSwitchoverUnderLoad: nobody hears of a switchover whose statements and
 // transactions are shorter than the time between its announcement and the moment
 // at which PostgreSQL closes.
 func TestSwitchoverUnderLoad(t *testing.T) {
-	p := pgvip(t, 10, settings{"pool_mode": "transaction", "default_pool_size": "4"})
+	p := pgvip(t, 10, settings{"pool_mode": "transaction", "default_pool_size": "4", "switchover_hold": patientHold})
 	p.ready(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*switchoverLimit)
 	defer cancel()
@@ -110,4 +114,44 @@ func (p *process) logged(t *testing.T, from int, text string) time.Time {
 	}
 	t.Fatalf("the log does not say %q", text)
 	return time.Time{}
+}
+
+// TestSwitchoverEndsWhatIsLonger: a transaction that goes on when PostgreSQL closes,
+// and a session that has a server, get PostgreSQL's own 57P01; a client without a
+// server is moved without a word (rule 28).
+func TestSwitchoverEndsWhatIsLonger(t *testing.T) {
+	pooled, sessions := pgvip(t, 13, settings{"pool_mode": "transaction"}), pgvip(t, 14, settings{"pool_mode": "session"})
+	pooled.ready(t)
+	sessions.ready(t)
+	ctx, cancel := context.WithTimeout(t.Context(), switchoverLimit)
+	defer cancel()
+	open, running, resting := connect(t, pooled.primary), connect(t, pooled.primary), connect(t, pooled.primary)
+	bound, unbound := connect(t, sessions.primary), connect(t, sessions.primary)
+	for _, conn := range []*pgx.Conn{open, resting, bound} {
+		if _, err := conn.Exec(ctx, "SELECT 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := open.Exec(ctx, "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	slept := make(chan error, 1)
+	go func() {
+		_, err := running.Exec(ctx, "SELECT pg_sleep(60)")
+		slept <- err
+	}()
+	move(ctx, t, pooled)
+	_, commit := open.Exec(ctx, "COMMIT")
+	_, next := bound.Exec(ctx, "SELECT 1")
+	for name, err := range map[string]error{"open transaction": commit, "running query": <-slept, "session": next} {
+		if sqlstate(err) != "57P01" || explained(err) != "FATAL | 57P01 | terminating connection due to administrator command |  | " {
+			t.Errorf("%s: %s, want PostgreSQL's own 57P01", name, explained(err))
+		}
+	}
+	for name, conn := range map[string]*pgx.Conn{"rests": resting, "has had no server": unbound} {
+		var recovery bool
+		if err := conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&recovery); err != nil || recovery {
+			t.Errorf("client that %s: %v, recovery %t", name, err, recovery)
+		}
+	}
 }
