@@ -99,3 +99,21 @@ func BenchmarkObserve(b *testing.B) {
 		h.Observe(317 * time.Microsecond)
 	}
 }
+
+// A bucket of Prometheus ends at a power of two of microseconds, where one of ours
+// does too.
+func TestHistogramCountsBelowPowersOfTwo(t *testing.T) {
+	var h Histogram
+	for us := range 5000 {
+		h.Observe(time.Duration(us) * time.Microsecond)
+	}
+	h.Observe(time.Hour)
+	for _, us := range []uint64{1, 2, 4, 64, 256, 4096} {
+		if got := h.Below(time.Duration(us) * time.Microsecond); got != us {
+			t.Errorf("below %d µs are %d, want %d", us, got, us)
+		}
+	}
+	if got := h.Below(67 * time.Second); got != 5000 {
+		t.Errorf("below a minute are %d, want 5000", got)
+	}
+}
