@@ -31,13 +31,21 @@ func TestCrowd(t *testing.T) {
 			m := NewMonitor(Config{Login: PostgreSQL(cfg), Crowd: func(addr string, c Crowd) { seen <- fmt.Sprint(addr, c) }})
 			defer m.Close()
 			m.Watch([]Target{{Name: "pg1", Addr: pg.Addr}})
-			select {
-			case got := <-seen:
-				if want := fmt.Sprint(pg.Addr, Crowd{Usable: 36, Backends: others + 1}); got != want {
-					t.Errorf("got %s, want %s", got, want)
+			want := fmt.Sprint(pg.Addr, Crowd{Usable: 36, Backends: others + 1})
+			for deadline := time.After(20 * time.Second); ; {
+				select {
+				case got := <-seen:
+					if got == want {
+						return
+					}
+					// A backend outlives its connection by a moment, here that of the
+					// row before: a new probe counts again.
+					t.Logf("counted %s", got)
+					m.Watch(nil)
+					m.Watch([]Target{{Name: "pg1", Addr: pg.Addr}})
+				case <-deadline:
+					t.Fatalf("never counted %s", want)
 				}
-			case <-time.After(20 * time.Second):
-				t.Fatal("nothing was counted")
 			}
 		})
 	}

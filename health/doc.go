@@ -11,6 +11,11 @@
 //	                       ^         |
 //	                       +---------+ rise answers (one for the leader)
 //
+// Replicas may be checked by Patroni's REST interface or by connecting instead; who
+// leads, or is about to, is always asked by SQL. A no of Patroni's takes a node down
+// without calling it dead. From the answers of the primary and of a replica comes
+// the lag of the latter (trail.go).
+//
 // A check error (wrong probe password, no free connection, no such database) is
 // an answer of a living server that proves nothing: it changes no state.
 package health

@@ -20,6 +20,10 @@
 // list of servers without Patroni, "leader key names X" reads "X alone is
 // writable on the highest timeline".
 //
+// Replicas serve reads unless a check, an operator, a tag, a weight or their lag
+// takes them out (Cause); Policy is what the configuration asks for. Of what is
+// out only what is Dead loses its connections.
+//
 // The leader key alone is not proof: Patroni writes it 0.2 s (sometimes minutes)
 // before PostgreSQL accepts a write. SQL alone is not proof either: an orphan
 // whose Patroni was killed stays writable for ever.

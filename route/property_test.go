@@ -223,6 +223,9 @@ func (c *chaos) checkLives(t *rapid.T, before *Table) {
 		}
 	}
 	for _, n := range c.table.Nodes {
+		if n.Leads != (n == c.table.Primary || n == c.table.Candidate) {
+			t.Fatalf("%v leads: %v, primary %v, candidate %v", n, n.Leads, c.table.Primary, c.table.Candidate)
+		}
 		if c.fenced[n] {
 			t.Fatalf("%v lives on after the fence", n)
 		}
