@@ -113,8 +113,10 @@ func (run *run) statementsAfter(f *front, limit time.Time) (last time.Time, n in
 // socketWatch is how long connections to an orphan are looked for.
 const socketWatch = 1500 * time.Millisecond
 
-// countSockets notes for each front how long after a moment it still had
-// connections to a node, those of its health checks apart.
+// countSockets notes for each front how long after a moment it still had the
+// connections to a node that it had then, those of its health checks apart. Cancel
+// requests make new ones, which PostgreSQL closes when it has time; statements on
+// new ones are found in the log.
 func (run *run) countSockets(ctx context.Context, n *lab.Node, since time.Time) error {
 	type sample struct {
 		after time.Duration
@@ -144,7 +146,9 @@ func (run *run) countSockets(ctx context.Context, n *lab.Node, since time.Time) 
 	for name, list := range samples {
 		run.socketsGone[name] = 0
 		for i, one := range list {
-			open := slices.ContainsFunc(one.ports, func(p int) bool { return !slices.Contains(checks, strconv.Itoa(p)) })
+			open := slices.ContainsFunc(one.ports, func(p int) bool {
+				return slices.Contains(list[0].ports, p) && !slices.Contains(checks, strconv.Itoa(p))
+			})
 			if open && i+1 < len(list) {
 				run.socketsGone[name] = list[i+1].after
 			} else if open {
