@@ -78,7 +78,8 @@ func (r *Rig) stormOf(ctx context.Context, s *Scenario, mode string) (*Result, e
 	crowd.hangUp()
 	crowd.again(ctx)
 	run.over = time.Now()
-	if err := r.heal(ctx, nil); err != nil {
+	// It keeps all servers that PostgreSQL has, and others want some.
+	if err := errors.Join(end(f.process), r.heal(ctx, nil)); err != nil {
 		return nil, err
 	}
 	return crowd.judge(ctx, run, s, mode)
