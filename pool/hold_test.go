@@ -240,3 +240,20 @@ func TestWarmedInVain(t *testing.T) {
 		})
 	}
 }
+
+// TestWarmedUnderOldSettings: a reload in the middle of a switchover ends what was
+// made for it.
+func TestWarmedUnderOldSettings(t *testing.T) {
+	script := pgscript.Steps(pgscript.AcceptLogin(), pgscript.ExpectGone())
+	r, _, next := warmRig(t, script, script, pgscript.Steps(pgscript.AcceptLogin(), answer("SELECT 1"), cleaned(), pgscript.ExpectGone()))
+	p := r.pendingPool()
+	r.eventually("two are warm", func() bool { return len(p.idle) == 2 })
+	settings := usual()
+	settings.PoolSize = 3
+	r.set.Apply(settings)
+	after := moved(next)
+	r.set.Follow(after)
+	r.eventually("they are closed", func() bool { return p.retired && p.open() == 0 })
+	r.pool = r.set.Pool(Key{Node: after.Primary, Database: "app", User: "app"}, route.Primary)
+	r.lend().use()
+}

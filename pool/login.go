@@ -31,7 +31,7 @@ func (p *Pool) login(ctx context.Context, generation int) {
 func (p *Pool) loggedIn(conn *Conn, err error, generation int) {
 	p.dialing--
 	if p.heir != nil {
-		p.loginArrived(conn, err)
+		p.loginArrived(conn, err, generation)
 		return
 	}
 	if err != nil {

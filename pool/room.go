@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,18 +24,24 @@ const (
 // berths bound the logins to each node.
 type berths struct {
 	mu    sync.Mutex
-	nodes map[string]chan struct{} // by address; one token for each login under way; guarded by mu
+	nodes map[string]*berth // by address; guarded by mu
 }
 
-func (b *berths) of(addr string) chan struct{} {
+// berth is the logins to one node.
+type berth struct {
+	tokens chan struct{} // one for each login under way
+	wanted atomic.Int64  // those under way, and those that wait for a token
+}
+
+func (b *berths) of(addr string) *berth {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.nodes[addr]
 	if c == nil {
 		if b.nodes == nil {
-			b.nodes = make(map[string]chan struct{})
+			b.nodes = make(map[string]*berth)
 		}
-		c = make(chan struct{}, maxNodeDials)
+		c = &berth{tokens: make(chan struct{}, maxNodeDials)}
 		b.nodes[addr] = c
 	}
 	return c
@@ -43,15 +50,20 @@ func (b *berths) of(addr string) chan struct{} {
 // enter waits for a place among the logins to a node; the error is ctx's.
 func (b *berths) enter(ctx context.Context, addr string) (leave func(), err error) {
 	c := b.of(addr)
-	leave = func() { <-c }
+	c.wanted.Add(1)
+	leave = func() {
+		<-c.tokens
+		c.wanted.Add(-1)
+	}
 	select {
-	case c <- struct{}{}:
+	case c.tokens <- struct{}{}:
 		return leave, nil
 	default:
 	}
 	select {
-	case c <- struct{}{}:
+	case c.tokens <- struct{}{}:
 	case <-ctx.Done():
+		c.wanted.Add(-1)
 		return nil, ctx.Err()
 	}
 	pause := time.NewTimer(rand.N(dialJitter))
@@ -69,7 +81,7 @@ func (b *berths) enter(ctx context.Context, addr string) (leave func(), err erro
 // those without privileges, and how many there are. What is not ours is left to the
 // others (rule 30). Any goroutine may call it.
 func (t *Set) Crowd(addr string, usable, backends int) {
-	t.ledger.crowd(addr, usable, backends, len(t.berths.of(addr)))
+	t.ledger.crowd(addr, usable, backends, int(t.berths.of(addr).wanted.Load()))
 }
 
 // BoundNode limits the connections to a node, as the configuration says; 0 is no

@@ -125,7 +125,7 @@ func TestBerths(t *testing.T) {
 	for _, leave := range leaves[1:] {
 		leave()
 	}
-	if n := len(b.of("n1")); n != 0 {
-		t.Errorf("%d are in, want none", n)
+	if c := b.of("n1"); len(c.tokens) != 0 || c.wanted.Load() != 0 {
+		t.Errorf("%d are in, %d want in, want none", len(c.tokens), c.wanted.Load())
 	}
 }

@@ -137,6 +137,7 @@ func (t *Set) Apply(settings Settings) {
 	t.settings.Store(&settings)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.dropPending()
 	for _, p := range t.pools {
 		r := settings.rules(p.key)
 		t.ledger.bound(p.account, r.MaxUserConnections, r.MaxDBConnections)

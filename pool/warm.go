@@ -90,6 +90,15 @@ func (t *Set) followPending(table *route.Table) {
 	}
 }
 
+// dropPending ends the pending pools, whose servers were made under settings that do
+// not count any more. The caller holds mu.
+func (t *Set) dropPending() {
+	for key, p := range t.pending {
+		delete(t.pending, key)
+		p.loop.Post(func() { p.Retire(false) })
+	}
+}
+
 // endPending ends a pending pool whose time is over.
 func (t *Set) endPending(p *Pool) {
 	t.mu.Lock()
@@ -133,7 +142,6 @@ func (p *Pool) hand(s *Server) {
 	s.mode = heir.rules.Mode
 	s.state = settling
 	s.unproven = true
-	s.stale = false
 	heir.servers[s] = struct{}{}
 	s.ask(proving, provenSQL)
 }
@@ -163,7 +171,7 @@ func (s *Server) arrived() {
 }
 
 // loginArrived takes a login that was under way when its pending pool ended.
-func (p *Pool) loginArrived(conn *Conn, err error) {
+func (p *Pool) loginArrived(conn *Conn, err error, generation int) {
 	if err != nil || p.heir.retired {
 		p.heir.arriving--
 		if conn != nil {
@@ -172,7 +180,7 @@ func (p *Pool) loginArrived(conn *Conn, err error) {
 		p.heir.fill()
 		return
 	}
-	s, err := p.newServer(conn, p.generation)
+	s, err := p.newServer(conn, generation)
 	if err != nil {
 		p.heir.arriving--
 		p.heir.fill()
