@@ -148,7 +148,7 @@ func (b *builder) notAccepted(h *NodeHealth) string {
 		return "" // no key is needed
 	case b.in.Freshness != Fresh:
 		// Rule 24: nothing new is believed from old news.
-		return "etcd's news is " + b.in.Freshness.String() + ": no new primary is accepted"
+		return b.newsAge() + ": no new primary is accepted"
 	case topo.Leader != b.lead:
 		return "no leader key"
 	case !topo.Initialized:
@@ -161,6 +161,15 @@ func (b *builder) notAccepted(h *NodeHealth) string {
 	}
 }
 
+// newsAge says how old the news is.
+func (b *builder) newsAge() string {
+	of := "etcd"
+	if b.in.Topology.Kind == PatroniREST {
+		of = "Patroni"
+	}
+	return of + "'s news is " + b.in.Freshness.String()
+}
+
 // proofText says by what the primary was proven, for the log.
 func (b *builder) proofText() string {
 	m := &b.next.memo
@@ -168,8 +177,8 @@ func (b *builder) proofText() string {
 	case b.in.Topology.Kind == StaticList:
 		return fmt.Sprintf("the only writable server of the list on timeline %d", b.proof.timeline)
 	case m.vouched.member == b.lead:
-		return fmt.Sprintf("the only writable node on timeline %d, and its Patroni says primary; etcd's news is %s",
-			b.proof.timeline, b.in.Freshness)
+		return fmt.Sprintf("the only writable node on timeline %d, and its Patroni says primary; %s",
+			b.proof.timeline, b.newsAge())
 	case !m.doubt.kept.IsZero():
 		return fmt.Sprintf("its Patroni claims failsafe mode; writable, timeline %d", b.proof.timeline)
 	default:

@@ -87,7 +87,7 @@ func (b *builder) vouch() string {
 func (b *builder) accept(name string) {
 	topo, m := &b.in.Topology, &b.next.memo
 	if held := m.proven.member; held != "" && held != name {
-		b.end(held, fmt.Sprintf("%s is not writable, and etcd is %s: Patroni of %s says that it is the primary", held, b.in.Freshness, name))
+		b.end(held, fmt.Sprintf("%s is not writable, and %s: Patroni of %s says that it is the primary", held, b.newsAge(), name))
 	}
 	b.spoken = true
 	m.relic = relic{} // Patroni of today has spoken

@@ -127,6 +127,23 @@ func TestCheckPrintsSummaryOfGoodConfiguration(t *testing.T) {
 	}
 }
 
+// TestCheckKnowsTheSources: each is summed up by what it needs, and their
+// certificates are read.
+func TestCheckKnowsTheSources(t *testing.T) {
+	const rest = "scope: demo\nauth_file: users.txt\nprobe: {user: pgvip}\n"
+	for _, tt := range []struct{ name, config, want string }{
+		{"patroni", "source: patroni\npatroni: {hosts: ['10.0.0.1:8008', 'pg2:8008']}\n", "demo by Patroni on 10.0.0.1:8008, pg2:8008\n"},
+		{"static", "source: static\nstatic: {servers: {b: {address: 'h:2'}, a: {address: 'h:1'}}}\n", "demo without Patroni: a h:1 b h:2\n"},
+		{"etcd without its CA", "etcd: {hosts: ['h:1'], protocol: https, cacert: none.crt}\n", "etcd: certificate authority: "},
+		{"Patroni without its certificate", "etcd: {hosts: ['h:1']}\npatroni_api: {cert: none.crt, key: none.key}\n", "patroni_api: certificate "},
+	} {
+		_, stdout, stderr := runLine("check", "-c", writeConfig(t, rest+tt.config))
+		if !strings.Contains(stdout+stderr, tt.want) {
+			t.Errorf("%s: check printed %q and %q, want %q", tt.name, stdout, stderr, tt.want)
+		}
+	}
+}
+
 func TestCheckReadsTheUserList(t *testing.T) {
 	path := writeConfig(t, good)
 	users := filepath.Join(filepath.Dir(path), "users.txt")

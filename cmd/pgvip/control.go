@@ -27,6 +27,8 @@ type control struct {
 	// policy is what the configuration asks for by then. Set before Run; nil asks
 	// for nothing.
 	policy func(names []string) route.Policy
+	// who tells of the cluster. Set before Run.
+	who string
 	// blind is the configuration's etcd_blind by then. Set before Run; nil is the
 	// default.
 	blind func() route.BlindRule
@@ -56,6 +58,7 @@ func newControl(source dcs.Source, monitor *health.Monitor, publish func(*route.
 		source: source, monitor: monitor, publish: publish, log: log,
 		ready: make(chan struct{}), faults: make(map[string]string),
 		again:     make(chan struct{}, 1), // one token says "look again", however often
+		who:       "etcd",
 		questions: questions{said: make(chan said), busy: make(map[string]bool)},
 	}
 }
@@ -140,7 +143,7 @@ func (c *control) take(s dcs.Snapshot) {
 		return
 	}
 	if c.told != nil {
-		c.log.Info("news from etcd again", zap.Int64("revision", s.Topology.Revision))
+		c.log.Info("news from "+c.who+" again", zap.Int64("revision", s.Topology.Revision))
 		c.told = nil
 	}
 	faults := make(map[string]string, len(s.Faults))
@@ -166,10 +169,10 @@ func (c *control) tellTrouble(err error) {
 	}
 	c.told[err.Error()] = true
 	if c.snap.At.IsZero() {
-		c.log.Warn("no news from etcd yet: clients wait", zap.Error(err))
+		c.log.Warn("no news from "+c.who+" yet: clients wait", zap.Error(err))
 		return
 	}
-	c.log.Warn("no news from etcd: the routes stay as they are", zap.Error(err), zap.Duration("age", time.Since(c.snap.At)))
+	c.log.Warn("no news from "+c.who+": the routes stay as they are", zap.Error(err), zap.Duration("age", time.Since(c.snap.At)))
 }
 
 // decide builds the next table, publishes it when it says anything new, and

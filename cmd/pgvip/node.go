@@ -109,6 +109,7 @@ func (n *node) build(in *inputs) error {
 	})
 	n.proxy.UsePools(n.pools)
 	n.control = newControl(source, monitor, n.proxy.SetTable, log)
+	n.control.who = c.Source.String()
 	n.control.blind, n.control.questions.ask = n.blindRule, n.askPatroni
 	n.control.doubt = n.pools.Doubt
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
