@@ -160,3 +160,20 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("gone: node %v, alarms %q", w.table.Lookup("pg1"), w.table.Alarms)
 	}
 }
+
+// TestProofFromAfterTheFence: an answer that was on its way when its node was
+// fenced does not bring it back, not even with the timeline that it should have.
+func TestProofFromAfterTheFence(t *testing.T) {
+	w := newWorld(t)
+	w.topo.Timeline = 3
+	w.answer("pg1", true, 3)
+	w.build()
+	if w.primary() != "none" || w.table.Epoch != 2 {
+		t.Errorf("primary %s, epoch %d; want a fence and a wait", w.primary(), w.table.Epoch)
+	}
+	w.answer("pg1", true, 3)
+	w.build()
+	if w.primary() != "pg1" || w.table.Epoch != 3 {
+		t.Errorf("primary %s, epoch %d, %q; want it proven anew", w.primary(), w.table.Epoch, w.table.Reason)
+	}
+}
