@@ -8,8 +8,9 @@ import (
 
 const (
 	// patientFor is how long a client may take to log in when others cannot
-	// begin because of it: many times what a login needs.
-	patientFor = time.Second
+	// begin because of it: many times what a login needs, also where thousands of
+	// clients that share a busy machine come back at once.
+	patientFor = 3 * time.Second
 	// crowdPause is how often a full house is looked at again.
 	crowdPause = 100 * time.Millisecond
 )

@@ -67,7 +67,8 @@ func TestRushAfterACrash(t *testing.T) {
 	}
 }
 
-// visit logs in, runs one query and leaves.
+// visit logs in, runs one query, which takes long enough for the pool to grow to
+// what PostgreSQL has room for, and leaves.
 func visit(addr string) error {
 	conn, err := net.DialTimeout("tcp", addr, switchoverLimit)
 	if err != nil {
@@ -83,7 +84,7 @@ func visit(addr string) error {
 	if err := readyIn(in); err != nil {
 		return fmt.Errorf("login: %w", err)
 	}
-	if _, err := io.WriteString(conn, "Q\x00\x00\x00\x0dSELECT 1\x00"); err != nil {
+	if _, err := io.WriteString(conn, "Q\x00\x00\x00\x19SELECT pg_sleep(0.1)\x00"); err != nil {
 		return err
 	}
 	if err := readyIn(in); err != nil {
