@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/tlsconf"
 	"github.com/pgvip/pgvip/wire"
 )
 
@@ -347,7 +348,29 @@ func TestCancelErrors(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := dial.Cancel(ctx, &dial.Config{Network: "tcp", Address: serve(t, say())}, 7, []byte("four")); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("silent server: %v, want deadline exceeded", err)
+	err := dial.Cancel(ctx, &dial.Config{Network: "tcp", Address: serve(t, say())}, 7, []byte("four"))
+	if !errors.Is(err, context.DeadlineExceeded) || opOf(err) != dial.OpCancel {
+		t.Errorf("silent server: %v, want deadline exceeded, and that the request may have been carried out", err)
 	}
+	secured, err := tlsconf.Connecting(tlsconf.Options{Mode: tlsconf.Require}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, cfg := range map[string]*dial.Config{
+		"refused": {Network: "tcp", Address: "127.0.0.1:1"},
+		"no TLS":  {Network: "tcp", Address: serve(t, say("N")), TLS: secured},
+	} {
+		if err := dial.Cancel(t.Context(), cfg, 7, []byte("four")); opOf(err) != dial.OpConnect {
+			t.Errorf("%s: %v, want that nothing was sent", name, err)
+		}
+	}
+}
+
+// opOf is in what a connection went wrong.
+func opOf(err error) dial.Op {
+	var e *dial.Error
+	if !errors.As(err, &e) {
+		return ""
+	}
+	return e.Op
 }

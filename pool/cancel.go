@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,9 +39,9 @@ func (s *Server) Cancel(done func()) {
 // cancelled goes on once a cancel request has been delivered, or has failed. One
 // that failed on its way may still arrive, at a PostgreSQL that was frozen, say:
 // its client may go on with the server, nobody else.
-func (s *Server) cancelled(delivered bool) {
+func (s *Server) cancelled(over bool) {
 	s.cancelling = false
-	s.suspect = s.suspect || !delivered
+	s.suspect = s.suspect || !over
 	s.cancelDone()
 	s.cancelDone = nil
 	next := s.cancelNext
@@ -67,22 +68,23 @@ func (s *Server) dropCancels() {
 }
 
 // sendCancel delivers a cancel request and then calls done, if there is one, on
-// the pool's loop, saying whether the delivery is certain.
-func (t *Set) sendCancel(s *Server, done func(delivered bool)) {
+// the pool's loop, saying whether it is over for certain.
+func (t *Set) sendCancel(s *Server, done func(over bool)) {
 	if s.key == nil {
 		return
 	}
 	p := s.pool
-	p.deliver(s.pid, s.key, s.secure, func(delivered bool) {
+	p.deliver(s.pid, s.key, s.secure, func(over bool) {
 		if done != nil {
-			p.loop.Post(func() { done(delivered) })
+			p.loop.Post(func() { done(over) })
 		}
 	})
 }
 
 // deliver sends a cancel request, on a goroutine of its own, and then calls done
-// there.
-func (p *Pool) deliver(pid uint32, key []byte, secure bool, done func(delivered bool)) {
+// there. The request is over when it has been delivered, and when it was never
+// sent because nobody took the connection.
+func (p *Pool) deliver(pid uint32, key []byte, secure bool, done func(over bool)) {
 	t := p.set
 	cfg := &dial.Config{Network: "tcp", Address: p.key.Node.Addr, DialFunc: t.open}
 	if secure {
@@ -96,8 +98,14 @@ func (p *Pool) deliver(pid uint32, key []byte, secure bool, done func(delivered 
 		if err != nil {
 			p.log.Warn("cancel request failed", zap.Error(err), zap.Uint32("pid", pid))
 		}
-		done(err == nil)
+		done(err == nil || unsent(err))
 	})
+}
+
+// unsent reports that a cancel request has failed before it was sent.
+func unsent(err error) bool {
+	var e *dial.Error
+	return errors.As(err, &e) && e.Op == dial.OpConnect
 }
 
 // limited is ctx with a time limit, of which zero is none.

@@ -283,7 +283,8 @@ func TestCancelStampede(t *testing.T) {
 
 // TestCancelWithoutPostmaster: a postmaster that has stopped takes no cancel request,
 // while its backends go on. The request is given up after cancel_wait_timeout. Since
-// the postmaster may yet read it, the server goes to nobody else.
+// the postmaster may yet read it, the server goes to nobody else; except in TLS, where
+// nothing but an SSLRequest has been sent.
 func TestCancelWithoutPostmaster(t *testing.T) {
 	pg := lab.StartPostgresT(t, lab.PostgresOptions{TLS: inTLS()})
 	inModes(t, func(t *testing.T, mode func(*pool.Settings)) {
@@ -316,12 +317,44 @@ func TestCancelWithoutPostmaster(t *testing.T) {
 			c.leave()
 		}
 		next.send(pgscript.Query("SELECT pg_backend_pid()"))
-		eventually(t, "the old server is given up", func() bool { return alone.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = "+backend) == "0" })
-		if err := pg.Signal(syscall.SIGCONT); err != nil {
-			t.Fatal(err)
+		if !inTLS() {
+			eventually(t, "the old server is given up", func() bool { return alone.ask(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = "+backend) == "0" })
+			if err := pg.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if r := next.answer(); len(r.rows) != 1 || r.rows[0] == backend {
-			t.Errorf("the next client: %q %v, want a new server", r.rows, r.err)
+		if r := next.answer(); len(r.rows) != 1 || (r.rows[0] == backend) != inTLS() {
+			t.Errorf("the next client: %q %v, the first had %s", r.rows, r.err, backend)
+		}
+	})
+}
+
+// TestCancelRefused: a request that nobody takes has done nothing for certain, so
+// that its server serves on.
+func TestCancelRefused(t *testing.T) {
+	pg := postgres(t, 0)
+	inModes(t, func(t *testing.T, mode func(*pool.Settings)) {
+		r := newRelay(t, pg.Addr)
+		s := newSite(t, plan{table: table(node("n1", r.addr)), pool: mode})
+		c, next := login(t, s.primary), login(t, s.primary)
+		backend := c.value("SELECT pg_backend_pid()")
+		pg.lock(t)
+		c.send(pgscript.Query(ourLock))
+		pg.locked(t)
+		r.listener.Close()
+		c.cancel(s.primary) // returns
+		if n := s.logs.FilterMessage("cancel request failed").Len(); n != 1 {
+			t.Errorf("%d failed requests in the log, want 1", n)
+		}
+		pg.unlock(t)
+		if answer := c.answer(); answer.err != nil {
+			t.Errorf("nobody has cancelled it: %v", refusal(answer.err))
+		}
+		if s.phases()[bound] == 1 { // session mode
+			c.leave()
+		}
+		if got := next.value("SELECT pg_backend_pid()"); got != backend {
+			t.Errorf("the next client has server %s, want %s", got, backend)
 		}
 	})
 }
