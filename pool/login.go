@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -161,7 +162,7 @@ func Refusal(err error) *wire.Error {
 	var missing *auth.SecretError
 	switch {
 	case errors.As(err, &fatal) && !passing(fatal.Code):
-		return fatal
+		return coded(fatal)
 	case errors.As(err, &missing):
 		e := wire.Fatal(wire.CodeInvalidAuthorization, "pgvip cannot log in to the server as \""+missing.User+"\"",
 			"For the operator of pgvip: "+missing.Remedy+".")
@@ -169,6 +170,17 @@ func Refusal(err error) *wire.Error {
 		return e
 	}
 	return nil
+}
+
+// coded completes an error that a server sent without an SQLSTATE, by which every
+// driver decides: to leave it out breaks the protocol.
+func coded(e *wire.Error) *wire.Error {
+	if e.Code != "" {
+		return e
+	}
+	whole := wire.Fatal(wire.CodeProtocolViolation, cmp.Or(e.Message, "server refused the login without saying why"), e.Hint)
+	whole.Detail = e.Detail
+	return whole
 }
 
 // Told is what a server has said against a login, unless it is about to start or

@@ -110,6 +110,7 @@ func TestRefusal(t *testing.T) {
 		{"no secret", &dial.Error{Err: &auth.SecretError{User: "app", Method: "SCRAM-SHA-256"}}, "28000"},
 		{"refused", &dial.Error{Err: syscall.ECONNREFUSED}, ""},
 		{"in recovery", ErrNotWritable, ""},
+		{"no SQLSTATE", fatal(""), "08P01"},
 		{"anything else", errors.New("x"), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

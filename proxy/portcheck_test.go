@@ -1,12 +1,24 @@
 package proxy
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
+	"encoding/csv"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/internal/certs"
 	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/tlsconf"
 )
 
@@ -53,8 +65,120 @@ func TestPortChecksInTLS(t *testing.T) {
 	}
 }
 
+// TestPgIsReady: pg_isready is content, and leaves no trace where it is asked for a
+// password, which it has none of; where it is let in, that of a login.
+func TestPgIsReady(t *testing.T) {
+	for name, method := range map[string]auth.Method{"scram": auth.SCRAM, "md5": auth.MD5, "password": auth.Password, "trust": auth.Trust} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{users: passThrough(t) + "\n\"app_trust\" \"\"", proxy: func(set *Settings) { set.AuthMethod = method }})
+			users := []string{lab.TrustUser}
+			if method != auth.Trust {
+				users = []string{lab.AppUser, "nobody"}
+			}
+			for _, user := range users {
+				host, port, _ := net.SplitHostPort(s.primary)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				out, err := exec.CommandContext(ctx, "pg_isready", "-h", host, "-p", port, "-d", lab.AppDatabase, "-U", user).CombinedOutput()
+				if err != nil || !strings.Contains(string(out), "accepting connections") {
+					t.Errorf("user %s: %q, %v", user, out, err)
+				}
+			}
+			s.untroubled(method == auth.Trust)
+		})
+	}
+}
+
+// TestHAProxyCheck: HAProxy's "option pgsql-check" sends a startup packet, looks at
+// the first answer and resets the connection.
+func TestHAProxyCheck(t *testing.T) {
+	for name, method := range map[string]auth.Method{"md5": auth.MD5, "password": auth.Password, "trust": auth.Trust} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{users: `"app" "` + lab.AppPassword + `"`, proxy: func(set *Settings) { set.AuthMethod = method }})
+			l := &countingListener{Listener: listen(t)}
+			s.proxy.Serve(l, route.Primary)
+			dir := t.TempDir()
+			config := "global\n stats socket " + dir + "/stats\n" +
+				"defaults\n mode tcp\n timeout connect 10s\n timeout client 10s\n timeout server 10s\n timeout check 10s\n" +
+				"backend pgvip\n option pgsql-check user " + lab.AppUser + "\n server one " + l.Addr().String() + " check inter 20ms fall 1 rise 1\n"
+			if err := os.WriteFile(dir+"/haproxy.cfg", []byte(config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("haproxy", "-db", "-f", dir+"/haproxy.cfg")
+			var said strings.Builder
+			cmd.Stdout, cmd.Stderr = &said, &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "some checks have been made", func() bool { return checked(dir+"/stats") == "L7OK" && l.accepted.Load() > 5 })
+			cmd.Process.Kill()
+			cmd.Wait()
+			if strings.Contains(said.String(), "DOWN") {
+				t.Errorf("HAProxy says %s", said.String())
+			}
+			s.untroubled(method == auth.Trust)
+		})
+	}
+}
+
+// countingListener counts the connections that it has accepted.
+type countingListener struct {
+	net.Listener
+	accepted atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return conn, err
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// checked is what HAProxy's last check of its only server has found.
+func checked(socket string) string {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return err.Error() // it is starting
+	}
+	defer conn.Close()
+	io.WriteString(conn, "show stat -1 4 -1\n")
+	all, _ := io.ReadAll(conn)
+	rows, err := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(bytes.TrimSpace(all), []byte("# ")))).ReadAll()
+	if err != nil || len(rows) < 2 {
+		return string(all)
+	}
+	return rows[1][slices.Index(rows[0], "check_status")]
+}
+
+// untroubled reports what checks of the port have left behind: nothing, or for those
+// that have logged in the lines of sessions.
+func (s *site) untroubled(sessions bool) {
+	s.t.Helper()
+	eventually(s.t, "checks have been served", func() bool { return s.proxy.Clients() == 0 })
+	if n := s.proxy.counters.LoginsFailed.Load(); n != 0 {
+		s.t.Errorf("failed logins = %d, want 0", n)
+	}
+	for _, entry := range s.logs.All() {
+		if !sessions || entry.Message != "session ended" && entry.Message != "login" {
+			s.t.Errorf("log: %s %v", entry.Message, entry.ContextMap())
+		}
+	}
+}
+
 // TestErrorsWithoutSQLSTATE: a server's error that says nothing is its client's as any
-// other, at the login too; where we have asked it costs the server (CVE-2026-6666).
+// other, and at a login it is given a code; where we have asked it costs the server
+// (CVE-2026-6666).
 func TestErrorsWithoutSQLSTATE(t *testing.T) {
 	bare := pgscript.Message('E', []byte{0})
 	ok := pgscript.Send(pgscript.Complete("SELECT 1"), pgscript.Ready('I'))
@@ -82,8 +206,8 @@ func TestErrorsWithoutSQLSTATE(t *testing.T) {
 			server := pgscript.Serve(t, pgscript.ExpectStartup(), pgscript.Send(before, bare), pgscript.ExpectGone())
 			s := newSite(t, plan{table: table(nil, node("n1", server.Addr))})
 			c, err := tryLogin(t, s.replica, "user", lab.TrustUser)
-			if err == nil || code(err) != "" {
-				t.Errorf("login: %v, want the bare error", err)
+			if code(err) != "08P01" || err.(*serverError).Severity != "FATAL" || err.(*serverError).Message == "" {
+				t.Errorf("login: %v, want a FATAL 08P01 with a message", err)
 			}
 			c.gone()
 		})
