@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// maxSASLMessage bounds a message of a SASL exchange in bytes, as PostgreSQL's
-// PG_MAX_SASL_MESSAGE_LENGTH does. It is checked before any other work.
-const maxSASLMessage = 1024
+// maxSASLMessage bounds the body of a message of a SASL exchange in bytes, as
+// PostgreSQL's PG_MAX_SASL_MESSAGE_LENGTH does, which counts the length word too. It
+// is checked before any other work.
+const maxSASLMessage = 1024 - 4
 
 // Channel binding ties a proof to the TLS connection that it was made for, so that
 // whoever sits in the middle of two cannot pass it on (RFC 5802 section 6). The

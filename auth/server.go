@@ -57,19 +57,20 @@ func NewServer(cfg ServerConfig) *Server {
 // succeed. Users without a fitting secret get a verifier that looks like all
 // others and that no password matches.
 func (s *Server) verifier(user string, secret Secret) (v *Verifier, doomed bool) {
+	// For those who have a secret too, so that the time it takes tells nothing.
+	salt := s.salt(user)
+	unknown := &Verifier{Iterations: s.cfg.Iterations, Salt: salt,
+		StoredKey: s.mock("stored key", user), ServerKey: s.mock("server key", user)}
 	switch secret.kind {
 	case SCRAMSecret:
 		return secret.verifier, false
 	case PlainSecret:
-		keys, err := s.cfg.Cache.derive(secret.text, s.salt(user), s.cfg.Iterations)
+		keys, err := s.cfg.Cache.derive(secret.text, salt, s.cfg.Iterations)
 		if err == nil {
 			return keys.Verifier(), false
 		}
 	}
-	v = &Verifier{Iterations: s.cfg.Iterations, Salt: s.salt(user)}
-	v.StoredKey = s.mock("stored key", user)
-	v.ServerKey = s.mock("server key", user)
-	return v, true
+	return unknown, true
 }
 
 // salt is the same for a user at every login, whether the user exists or not.

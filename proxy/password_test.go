@@ -120,6 +120,51 @@ func TestPasswordMessagesThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// TestLongestSASLMessage: it is as long as PostgreSQL's. More is a wrong password to
+// that, to pgvip a message that makes no sense; both read none of it.
+func TestLongestSASLMessage(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{users: passThrough(t), proxy: func(set *Settings) { set.AuthMethod = auth.SCRAM }})
+	const head = clientFirst + ",x="
+	const around = len("SCRAM-SHA-256") + 1 + 4 // in front of the data of the first message
+	answer := func(addr string, first, second int) string {
+		c := reach(t, addr)
+		c.send(pgscript.Startup("user", lab.AppUser, "database", lab.AppDatabase))
+		c.receive()
+		c.send(initial("SCRAM-SHA-256", head+strings.Repeat("x", first-around-len(head))))
+		m, said := c.receive(), ""
+		if next, ok := m.(*pgproto3.AuthenticationSASLContinue); ok {
+			nonce, _, _ := strings.Cut(string(next.Data), ",")
+			data := "c=biws," + nonce + ",x="
+			c.send(pgscript.Message('p', []byte(data+strings.Repeat("x", second-len(data)-len(someProof))+someProof)))
+			m, said = c.receive(), "first taken, "
+		}
+		e, ok := m.(*pgproto3.ErrorResponse)
+		if !ok {
+			t.Fatalf("%T, want an error", m)
+		}
+		said += e.Severity + " " + e.Code
+		c.gone()
+		return said
+	}
+	for _, test := range []struct {
+		first, second   int
+		direct, through string
+	}{
+		{1020, 1020, "first taken, FATAL 28P01", "first taken, FATAL 28P01"},
+		{1020, 1021, "first taken, FATAL 28P01", "first taken, FATAL 08P01"},
+		{1021, 0, "FATAL 28P01", "FATAL 08P01"},
+		{3000, 0, "FATAL 28P01", "FATAL 08P01"},
+	} {
+		if got := answer(pg.Addr, test.first, test.second); got != test.direct {
+			t.Errorf("PostgreSQL, %d and %d bytes: %s, want %s", test.first, test.second, got, test.direct)
+		}
+		if got := answer(s.primary, test.first, test.second); got != test.through {
+			t.Errorf("%d and %d bytes: %s, want %s", test.first, test.second, got, test.through)
+		}
+	}
+}
+
 // TestPasswordMessageIsBounded: an announced length costs nothing, and no more is
 // read than a password may have (CVE-2026-6665).
 func TestPasswordMessageIsBounded(t *testing.T) {
