@@ -101,6 +101,38 @@ func cancelNothing(t *testing.T, mode func(*pool.Settings)) {
 	}
 }
 
+// TestCancelInStatementMode: who waits, who runs a query, and who does neither.
+func TestCancelInStatementMode(t *testing.T) {
+	pg := postgres(t, 0)
+	s := newSite(t, plan{pool: func(set *pool.Settings) { set.Mode = pool.StatementMode }})
+	c, other := login(t, s.primary), login(t, s.primary)
+	backend := c.value("SELECT pg_backend_pid()")
+	c.cancel(s.primary) // idle, and its server the next one's
+	other.send(pgscript.Query("SELECT pg_sleep(600)"))
+	pg.sleeping(t, 1)
+	c.cancel(s.primary) // idle still, while its last server works for another
+	c.send(pgscript.Query("SELECT 1"))
+	eventually(t, "it waits", func() bool { return s.phases()[queued] == 1 })
+	s.spared()
+	c.cancel(s.primary)
+	if r := c.answer(); r.state() != "57014" || r.types != "EZ" {
+		t.Errorf("queued: %+v, want 57014", r)
+	}
+	s.spared()
+	other.cancel(s.primary)
+	if r := other.answer(); r.state() != "57014" {
+		t.Errorf("running: %+v, want 57014", r)
+	}
+	for _, who := range []*client{c, other} {
+		if got := who.value("SELECT pg_backend_pid()"); got != backend {
+			t.Errorf("afterwards: server %s, want %s", got, backend)
+		}
+	}
+	if n := s.pools.Counters().Cancels.Load(); n != 1 {
+		t.Errorf("%d cancel requests sent, want 1", n)
+	}
+}
+
 // TestCancelWhilePreparing and while resetting: what pgvip asks is not the
 // client's, and is not cancelled (rule 11).
 func TestCancelWhilePreparing(t *testing.T) {

@@ -11,6 +11,9 @@ import (
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/pool"
+	"github.com/pgvip/pgvip/tlsconf"
+	"github.com/pgvip/pgvip/wire"
 )
 
 // TestNegotiationComesOnce: with an exchange of passwords, a lookup of the user and
@@ -54,6 +57,70 @@ func TestNegotiationComesOnce(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// TestNegotiationOfReplication: a login for replication is told once too, though its
+// server says its own welcome.
+func TestNegotiationOfReplication(t *testing.T) {
+	pg := lab.StartPostgresT(t, lab.PostgresOptions{TLS: inTLS(), Version: 18})
+	p := replicas(nil)
+	p.table = table(node("n1", pg.Addr))
+	s := newSite(t, p)
+	for _, version := range []uint32{3 << 16, 3<<16 | 2, 3<<16 | 3, 3<<16 | 9999} {
+		for _, value := range []string{"true", "database"} {
+			packet := startupOf(version, "user", lab.Superuser, "replication", value, "_pq_.test_protocol_negotiation", "")
+			got, want := negotiated(t, s.primary, packet), negotiated(t, pg.Addr, packet)
+			if got != want || strings.Count(want, "v[") != 1 || !strings.HasSuffix(want, "Z") {
+				t.Errorf("%#x, replication=%s: got %q, want %q", version, value, got, want)
+			}
+		}
+	}
+}
+
+// TestCancelOnPostgreSQL18: a session of protocol 3.2 is cancelled by its key of 32
+// bytes, on servers that have TLS by a request or not at all, and on those where both
+// session and request begin with it (sslnegotiation=direct).
+func TestCancelOnPostgreSQL18(t *testing.T) {
+	pg := lab.StartPostgresT(t, lab.PostgresOptions{TLS: true, Version: 18})
+	direct, err := tlsconf.Connecting(tlsconf.Options{Mode: tlsconf.VerifyCA, CAFile: pg.CAFile}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*pool.Settings){
+		"usual":  func(*pool.Settings) {},
+		"direct": func(set *pool.Settings) { set.TLS = direct },
+	} {
+		t.Run(name, func(t *testing.T) {
+			inModes(t, func(t *testing.T, mode func(*pool.Settings)) {
+				r := newRelay(t, pg.Addr)
+				s := newSite(t, plan{table: table(node("n1", r.addr)), pool: func(set *pool.Settings) { mode(set); change(set) }})
+				c := loginWith(t, s.primary, wire.ProtocolVersion32)
+				if len(c.key) != 32 {
+					t.Fatalf("a key of %d bytes, want 32", len(c.key))
+				}
+				backend := c.value("SELECT pg_backend_pid()")
+				before := len(r.beginnings())
+				c.send(pgscript.Query("SELECT pg_sleep(600)"))
+				sleepingAt(t, pg)
+				c.cancel(s.primary)
+				if answer := c.answer(); answer.state() != "57014" {
+					t.Errorf("got %q %v, want 57014", answer.types, answer.err)
+				}
+				if got := c.value("SELECT pg_backend_pid()"); got != backend {
+					t.Errorf("afterwards: server %s, want %s", got, backend)
+				}
+				begun := r.beginnings()
+				if len(begun) != before+1 {
+					t.Errorf("%d connections for the request, want 1", len(begun)-before)
+				}
+				for i, b := range begun {
+					if (b[0] == recordHandshake) != (name == "direct") {
+						t.Errorf("connection %d begins with %x", i, b)
+					}
+				}
+			})
 		})
 	}
 }
