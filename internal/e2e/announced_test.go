@@ -23,7 +23,7 @@ const patientHold = "5s"
 // transactions are shorter than the time between its announcement and the moment
 // at which PostgreSQL closes.
 func TestSwitchoverUnderLoad(t *testing.T) {
-	p := pgvip(t, 10, settings{"pool_mode": "transaction", "default_pool_size": "4", "switchover_hold": patientHold})
+	p := pgvip(t, 60, settings{"pool_mode": "transaction", "default_pool_size": "4", "switchover_hold": patientHold})
 	p.ready(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*switchoverLimit)
 	defer cancel()
@@ -120,7 +120,7 @@ func (p *process) logged(t *testing.T, from int, text string) time.Time {
 // and a session that has a server, get PostgreSQL's own 57P01; a client without a
 // server is moved without a word (rule 28).
 func TestSwitchoverEndsWhatIsLonger(t *testing.T) {
-	pooled, sessions := pgvip(t, 13, settings{"pool_mode": "transaction"}), pgvip(t, 14, settings{"pool_mode": "session"})
+	pooled, sessions := pgvip(t, 63, settings{"pool_mode": "transaction"}), pgvip(t, 64, settings{"pool_mode": "session"})
 	pooled.ready(t)
 	sessions.ready(t)
 	ctx, cancel := context.WithTimeout(t.Context(), switchoverLimit)

@@ -18,7 +18,7 @@ const afterCrash = 300 * time.Millisecond
 // or made twice (rule 29).
 func TestPrimaryKilled(t *testing.T) {
 	const servers, deaths = 4, 2
-	p := pgvip(t, 11, settings{"pool_mode": "transaction", "default_pool_size": "4"})
+	p := pgvip(t, 61, settings{"pool_mode": "transaction", "default_pool_size": "4"})
 	p.ready(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*switchoverLimit)
 	defer cancel()

@@ -21,7 +21,7 @@ const rush = 5000
 // TestRushAfterACrash: five thousand clients log in at the moment of PostgreSQL's
 // death, and all are served when it is back: none hears of a limit of the server's.
 func TestRushAfterACrash(t *testing.T) {
-	p := pgvip(t, 12, settings{
+	p := pgvip(t, 62, settings{
 		"pool_mode": "transaction", "default_pool_size": "200", "auth_type": "trust", "client_login_timeout": "60s",
 		"databases":       fmt.Sprintf("{%s: {user: %s, password: %s}}", lab.AppDatabase, lab.AppUser, lab.AppPassword),
 		"log_connections": "false", "log_disconnections": "false",
