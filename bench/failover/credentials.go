@@ -40,7 +40,9 @@ type guarded struct {
 	dir, addr string
 	authority *certs.Authority
 	process   *proc.Process
+	config    clientv3.Config
 	client    *clientv3.Client
+	born      time.Time // of client
 	cancel    context.CancelFunc
 	group     sync.WaitGroup
 }
@@ -95,14 +97,14 @@ func (g *guarded) start(ctx context.Context) (err error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(g.authority.PEM())
-	config := clientv3.Config{
+	g.config = clientv3.Config{
 		Endpoints: []string{"https://" + g.addr}, DialTimeout: 2 * time.Second, Logger: zap.NewNop(),
 		TLS: &tls.Config{RootCAs: pool},
 	}
 	if err := g.run(ctx); err != nil {
 		return err
 	}
-	plain, err := clientv3.New(config)
+	plain, err := clientv3.New(g.config)
 	if err != nil {
 		return err
 	}
@@ -110,11 +112,25 @@ func (g *guarded) start(ctx context.Context) (err error) {
 	if err := g.enableAuth(ctx, plain); err != nil {
 		return fmt.Errorf("etcd's users: %w", err)
 	}
-	config.Username, config.Password = "root", guardedPass
-	if g.client, err = clientv3.New(config); err != nil {
+	g.config.Username, g.config.Password = "root", guardedPass
+	if err := g.login(); err != nil {
 		return err
 	}
 	return g.copy(ctx)
+}
+
+// login makes a new client of the copier's. With an expired token etcd 3.4 refuses
+// even the request for a new one, and the client asks until its deadline.
+func (g *guarded) login() error {
+	client, err := clientv3.New(g.config)
+	if err != nil {
+		return err
+	}
+	if g.client != nil {
+		g.client.Close()
+	}
+	g.client, g.born = client, time.Now()
+	return nil
 }
 
 func (g *guarded) close() {
@@ -265,6 +281,10 @@ func (g *guarded) follow(ctx context.Context, revision int64) {
 // commit tries until it is done: the copy's etcd is restarted at times.
 func (g *guarded) commit(ctx context.Context, ops []clientv3.Op) {
 	for ctx.Err() == nil {
+		if time.Since(g.born) > tokenLife/2 && g.login() != nil {
+			pause(ctx, 50*time.Millisecond)
+			continue
+		}
 		try, cancel := context.WithTimeout(ctx, 2*time.Second)
 		_, err := g.client.Txn(try).Then(ops...).Commit()
 		cancel()
