@@ -42,6 +42,9 @@ type front struct {
 // rival reports whether the front is none of ours: it is not judged.
 func (f *front) rival() bool { return f.mode == HAProxy }
 
+// ownServers reports whether each client has a server of its own.
+func (f *front) ownServers() bool { return f.mode != Transaction }
+
 // pool is how many servers it may have for its clients.
 func (f *front) pool() int { return poolSizes()[f.mode] }
 

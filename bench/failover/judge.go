@@ -157,7 +157,7 @@ func (t tolerance) judge(port string, f *front, all []failure, down time.Time) s
 	inFlight := 0
 	told := map[time.Time]bool{} // connections whose client has got its one error
 	for _, one := range all {
-		bound := (f.mode == Session || t == goneOver) && !one.connected.IsZero() && one.connected.Before(down.Add(inFlightGrace)) && !told[one.connected]
+		bound := (f.ownServers() || t == goneOver) && !one.connected.IsZero() && one.connected.Before(down.Add(inFlightGrace)) && !told[one.connected]
 		switch {
 		case one.class == codeTooMany:
 			return fmt.Sprintf("a client on %s got 53300: %s", port, one.text)

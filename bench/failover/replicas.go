@@ -97,7 +97,7 @@ func drained(run *run, f *front, r *Result) {
 		n := count(f.visits.all, func(v visit) bool {
 			// In session mode a session keeps its server.
 			begins := v.began
-			if f.mode == Session {
+			if f.ownServers() {
 				begins = v.connected
 			}
 			return v.host == s.node.Postgres.Host && begins.After(s.since) && begins.Before(s.until)
