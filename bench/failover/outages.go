@@ -131,6 +131,7 @@ func etcdRestored(ctx context.Context, run *run) error {
 	if err := run.lab.RestoreEtcd(ctx, snapshot); err != nil {
 		return err
 	}
+	run.watcher.again()
 	return pause(ctx, 10*time.Second)
 }
 

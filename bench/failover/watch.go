@@ -30,8 +30,10 @@ type watcher struct {
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
+	// Guarded by mu.
 	mu     sync.Mutex
 	events []keyEvent
+	anew   context.CancelFunc // ends the watch there is; another follows
 }
 
 func newWatcher(c *lab.Cluster) (*watcher, error) {
@@ -58,6 +60,9 @@ func (w *watcher) close() {
 func (w *watcher) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		inner, cancel := context.WithCancel(ctx)
+		w.mu.Lock()
+		w.anew = cancel
+		w.mu.Unlock()
 		for r := range w.client.Watch(clientv3.WithRequireLeader(inner), w.prefix, clientv3.WithPrefix()) {
 			w.note(r.Events)
 			if r.Err() != nil {
@@ -67,6 +72,14 @@ func (w *watcher) follow(ctx context.Context) {
 		cancel()
 		pause(ctx, 100*time.Millisecond)
 	}
+}
+
+// again starts a new watch. One goes on behind the last revision that it has seen,
+// and waits for ever when the store was set back.
+func (w *watcher) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.anew()
 }
 
 func (w *watcher) note(events []*clientv3.Event) {
