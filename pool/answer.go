@@ -78,11 +78,23 @@ func (s *Server) note(typ byte, message []byte, piece wire.Piece) (bool, error) 
 			s.borrower.Awaits(s)
 		}
 	case 'A':
-		if s.state == idle {
-			return false, errNotification
-		}
+		return s.noteNotification()
 	}
 	return action == wire.Forward, nil
+}
+
+// noteNotification gives one to the client that listens, and to no other: somebody
+// has run LISTEN on a shared server where it was not seen, in a function say. The
+// server is to be used no longer.
+func (s *Server) noteNotification() (bool, error) {
+	switch {
+	case s.state == idle:
+		return false, errNotification
+	case s.state == lent && s.Shared() && s.dirty&StateListen == 0:
+		s.stale = true
+		s.streamed = wire.Swallow
+	}
+	return s.streamed == wire.Forward, nil
 }
 
 var (

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/loop"
 )
 
 // cancelGrace is how long Close lets cancel requests under way go on: without
@@ -106,6 +107,40 @@ func (p *Pool) deliver(pid uint32, key []byte, secure bool, done func(over bool)
 func unsent(err error) bool {
 	var e *dial.Error
 	return errors.As(err, &e) && e.Op == dial.OpConnect
+}
+
+// choreGrace is how long Close lets reset and check queries come to their end.
+const choreGrace = 300 * time.Millisecond
+
+// endChores waits for the queries of the configuration that are under way on servers,
+// and cancels those that hang: PostgreSQL does not notice that nobody waits for them
+// any more. A loop that does not come to it in time keeps nobody.
+func (t *Set) endChores() {
+	ctx, stop := context.WithTimeout(context.Background(), cancelGrace)
+	defer stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(choreGrace); time.Now().Before(end); <-tick.C {
+		if t.chores(ctx, func(*Server) {}) == 0 {
+			return
+		}
+	}
+	t.chores(ctx, func(s *Server) { t.sendCancel(s, nil) })
+}
+
+// chores does something on its loop with each server that has a reset or check query
+// to answer, and counts them.
+func (t *Set) chores(ctx context.Context, do func(*Server)) int {
+	found, _ := loop.Collect(ctx, t.all(everyPool), (*Pool).Loop, func(p *Pool, list []*Server) []*Server {
+		for s := range p.servers {
+			if (s.chore == cleaning || s.chore == checking) && s.Outstanding() {
+				do(s)
+				list = append(list, s)
+			}
+		}
+		return list
+	})
+	return len(found)
 }
 
 // limited is ctx with a time limit, of which zero is none.

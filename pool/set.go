@@ -163,8 +163,10 @@ func (p *Pool) apply(r Rules) {
 }
 
 // Close gives up logins under way, and after a second cancel requests, and waits
-// for both. The servers themselves go with their loops.
+// for both. Reset and check queries that hang are cancelled, for which the loops must
+// run still. The servers themselves go with their loops.
 func (t *Set) Close() {
+	t.endChores()
 	t.mu.Lock()
 	t.closed = true
 	t.mu.Unlock()

@@ -51,6 +51,23 @@ func TestResetThatHangs(t *testing.T) {
 	}
 }
 
+// TestStopEndsAResetThatHangs: a pgvip that stops leaves no backend behind that runs
+// a query of its configuration for nobody.
+func TestStopEndsAResetThatHangs(t *testing.T) {
+	pg := postgres(t, 0)
+	for name, mode := range modes {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{pool: resetting(mode, "SELECT pg_sleep(1000)")})
+			c := login(t, s.primary)
+			c.exec("SELECT 1")
+			c.leave()
+			pg.sleeping(t, 1)
+			s.stop()
+			pg.sleeping(t, 0)
+		})
+	}
+}
+
 // TestResetThatFails costs its server and nothing else.
 func TestResetThatFails(t *testing.T) {
 	for name, mode := range modes {

@@ -124,6 +124,7 @@ func TestOddValuesFollowTheClient(t *testing.T) {
 		{`""`, `it's \ "odd" $$`, "on"},
 		{long, strings.Repeat(`'\`, 200), "off"},
 		{`"with ""quotes"", and more", public`, "", "on"},
+		{"public", `C:\new\table`, "off"}, // in front of the first, whose value has a backslash too
 	}
 	var clients []*client
 	for _, v := range values {
@@ -139,6 +140,7 @@ func TestOddValuesFollowTheClient(t *testing.T) {
 		}
 	}
 	a, b := clients[0], clients[1]
+	twin := login(t, s.primary, "search_path", values[0][0], "my.var", values[0][1], "standard_conforming_strings", values[0][2])
 	if r := a.exec("SET client_encoding = 'LATIN1'"); !slices.Equal(r.status, []string{"client_encoding=LATIN1"}) {
 		t.Errorf("told %q", r.status)
 	}
@@ -146,7 +148,7 @@ func TestOddValuesFollowTheClient(t *testing.T) {
 		if got := a.value("SELECT chr(228)"); got != "\xe4" {
 			t.Errorf("LATIN1: %q", got)
 		}
-		if got := b.value("SELECT chr(228)"); got != "ä" {
+		if got := twin.value("SELECT chr(228)") + b.value("SELECT chr(228)"); got != "ää" {
 			t.Errorf("UTF8: %q", got)
 		}
 	}
@@ -197,7 +199,8 @@ func TestOddStatements(t *testing.T) {
 		values[i] = "v"
 	}
 	many.WriteString("]::text[])")
-	odd := []string{`it's "odd" \ $1; --`, "naïve 世界 🐘", strings.Repeat("世", 2000), " ", "pgvip_0"}
+	odd := []string{`it's "odd" \ $1; --`, "naïve 世界 🐘", strings.Repeat("世", 2000), "世界", " ", "pgvip_0",
+		strings.Repeat("n", 62) + "a", strings.Repeat("n", 62) + "b"}
 	for _, name := range odd {
 		a.prepare(name, "SELECT '"+strings.ReplaceAll(name, "'", "''")+"'")
 	}

@@ -49,6 +49,7 @@ type plan struct {
 	users string // the user list file; empty for the trusted user
 
 	console Console
+	observe func(route.Observation) // of the pools
 }
 
 // node describes a server.
@@ -108,7 +109,7 @@ func newSite(t testing.TB, p plan) *site {
 	}
 	s.servers = servers
 	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console})
-	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn})
+	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn, Observe: p.observe})
 	s.proxy.UsePools(s.pools)
 	s.proxy.SetTable(p.table)
 	s.primary = s.serve(route.Primary)

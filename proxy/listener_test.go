@@ -2,14 +2,19 @@ package proxy
 
 import (
 	"net"
+	"net/netip"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+	"golang.org/x/sys/unix"
 
 	"github.com/pgvip/pgvip/internal/pgscript"
+	"github.com/pgvip/pgvip/route"
 )
 
 // exhaust takes all descriptors but n from the process until release is called.
@@ -100,4 +105,88 @@ func TestNoDescriptorLeft(t *testing.T) {
 	if n == 0 || n > 2 {
 		t.Errorf("%d lines about it in the log, want one each time", n)
 	}
+}
+
+// TestNothingSpinsWithoutDescriptors: without a descriptor pgvip costs next to no
+// processor time, whether nobody comes or many do, and no node is blamed for a
+// server that could not be connected to: its client waits until there is one.
+func TestNothingSpinsWithoutDescriptors(t *testing.T) {
+	var seen atomic.Int64
+	s := newSite(t, plan{pool: poolSize(2), observe: func(o route.Observation) {
+		if o.Err != nil {
+			seen.Add(1)
+		}
+	}})
+	holder, waiter := login(t, s.primary), login(t, s.primary)
+	holder.exec("BEGIN")
+	knocking := sockets(t, 20) // they need none later
+	release := exhaust(t, 0)
+	defer release()
+	waiter.send(pgscript.Query("SELECT 'there was one'"))
+	eventually(t, "a server cannot be connected to", func() bool { return s.pools.Counters().LoginFailures.Load() > 0 })
+	const watch, most = 2 * time.Second, 0.1
+	runtime.GC()
+	idle := processorTime(t, watch, func() {})
+	busy := processorTime(t, watch, func() {
+		for _, fd := range knocking {
+			unix.Connect(fd, sockaddr(t, s.primary)) // EINPROGRESS
+		}
+	})
+	t.Logf("of a processor: %.4f while nobody comes, %.4f while %d do", idle, busy, len(knocking))
+	if idle > most || busy > most {
+		t.Errorf("%.3f and %.3f of a processor are used, want less than %.2f", idle, busy, most)
+	}
+	if s.proxy.counters.TurnedAway.Load() == 0 {
+		t.Error("nobody was turned away: this tests nothing")
+	}
+	holder.exec("SELECT 1")
+	release()
+	if r := waiter.answer(); r.err != nil || len(r.rows) != 1 {
+		t.Errorf("who had to wait gets %q %v", r.types, r.err)
+	}
+	if n := seen.Load(); n != 0 {
+		t.Errorf("%d observations against a node", n)
+	}
+	holder.exec("COMMIT")
+}
+
+// sockets makes sockets that can be connected without a further descriptor.
+func sockets(t *testing.T, n int) []int {
+	t.Helper()
+	var list []int
+	for range n {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		list = append(list, fd)
+	}
+	return list
+}
+
+func sockaddr(t *testing.T, addr string) unix.Sockaddr {
+	t.Helper()
+	a, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
+
+// processorTime is the share of one processor that this process uses for a while
+// after do.
+func processorTime(t *testing.T, d time.Duration, do func()) float64 {
+	t.Helper()
+	used := func() time.Duration {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			t.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before, start := used(), time.Now()
+	do()
+	<-time.After(d)
+	return float64(used()-before) / float64(time.Since(start))
 }

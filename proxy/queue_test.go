@@ -198,6 +198,10 @@ func TestVanishing(t *testing.T) {
 		{"in the first of two queries", append(pgscript.Query("SELECT pg_sleep(600), 1"), pgscript.Query("SELECT pg_sleep(600), 2")...), "SELECT pg_sleep(600), 1", "RST", true},
 		{"in a query in front of a COPY", append(pgscript.Query("SELECT pg_sleep(600)"), pgscript.Query("COPY things FROM STDIN")...), "SELECT pg_sleep%", "RST", true},
 		{"in a result", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "RST", true},
+		{"in COPY TO STDOUT", pgscript.Query("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO STDOUT"), "COPY (SELECT%", "RST", true},
+		{"in COPY TO STDOUT of a batch", batch("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO STDOUT", 'S'), "COPY (SELECT%", "RST", true},
+		{"in a row of 50 MB", pgscript.Query("SELECT repeat('x', 50000000), 'large'"), "SELECT repeat%", "RST", true},
+		{"in a row of 50 MB, closed", pgscript.Query("SELECT repeat('x', 50000000), 'large'"), "SELECT repeat%", "FIN", true},
 		{"in a result, closed", pgscript.Query("SELECT repeat('x', 1000) FROM generate_series(1, 10000000)"), "SELECT repeat%", "FIN", true},
 	} {
 		for name, mode := range modes {

@@ -184,6 +184,13 @@ func TestDeallocateAllSparesWhatComesBehind(t *testing.T) {
 	if _, st, _ := d.server.lookup([]byte("b")); st == nil || d.client.Len() != 1 {
 		t.Errorf("client has %d statements, want only the later one", d.client.Len())
 	}
+	// Of a batch that is open, before the server has said that it has it.
+	d.sends(pgscript.Query("SELECT deallocate_all_in_some_function()"), parse("c", "SELECT 3"))
+	d.server.Completed([]byte("DEALLOCATE ALL\x00"), true)
+	d.answers("CZ")
+	if got := d.sends(bind("", "c"), syncing()); got != "BS" {
+		t.Errorf("sent %q, want the statement to be there", got)
+	}
 }
 
 // TestWhatDependsOnAnAnswerWaitsForIt: a Bind behind the Sync of a Parse that may
