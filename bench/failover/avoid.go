@@ -21,14 +21,26 @@ const fenceLimit = 100 * time.Millisecond
 type shun struct {
 	node         *lab.Node
 	since, until time.Time
+	// stay says that sessions which have a server there may keep it: they are not
+	// led there.
+	stay bool
+}
+
+// violates gives a test for visits of a front to the node.
+func (s shun) violates(f *front) func(visit) bool {
+	return func(v visit) bool {
+		begins := v.began
+		if s.stay && f.ownServers() {
+			begins = v.connected
+		}
+		return v.host == s.node.Postgres.Host && begins.After(s.since.Add(listNotice)) && begins.Before(s.until)
+	}
 }
 
 // avoided counts the answers that came from a shunned node, on either port.
 func avoided(run *run, f *front, r *Result) {
 	for _, s := range run.shunned {
-		n := count(f.visits.all, func(v visit) bool {
-			return v.host == s.node.Postgres.Host && v.began.After(s.since.Add(listNotice)) && v.began.Before(s.until)
-		})
+		n := count(f.visits.all, s.violates(f))
 		if n > 0 {
 			r.WrongNode += n
 			r.fall("%d answers from %s", n, s.node.Name)

@@ -200,7 +200,7 @@ func oldPrimaryReturns(ctx context.Context, run *run) error {
 	run.counts = func(node string, at time.Time) bool { return node != run.leader.Name || at.Before(run.down) }
 	since := time.Now()
 	err := errors.Join(pause(ctx, 4*time.Second), run.leader.Postgres.Kill())
-	run.shunned = append(run.shunned, shun{run.leader, since, time.Now()})
+	run.shunned = append(run.shunned, shun{node: run.leader, since: since, until: time.Now()})
 	return err
 }
 

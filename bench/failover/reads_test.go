@@ -10,10 +10,10 @@ import (
 	"github.com/pgvip/pgvip/internal/lab"
 )
 
-// readerRun is a scenario in which n2 must not be reached from 100 to 200 ms.
+// readerRun is a scenario in which n2 must not be reached from 100 to 1000 ms.
 func readerRun() *run {
 	n2 := &lab.Node{Name: "n2", Postgres: &lab.Postgres{Host: "127.64.0.2"}}
-	return &run{Rig: &Rig{prober: &prober{}}, shunned: []shun{{n2, at(100), at(200)}}}
+	return &run{Rig: &Rig{prober: &prober{}}, shunned: []shun{{node: n2, since: at(100), until: at(1000), stay: true}}}
 }
 
 // seenAt is a front one of whose readers was served by a host.
@@ -30,13 +30,15 @@ func TestNodesThatMustNotBeReached(t *testing.T) {
 		front *front
 		want  string // part of the reason; empty when it is fine
 	}{
-		{"another node", avoided, seenAt(Transaction, "127.64.0.3", 0, 150, 151), ""},
+		{"another node", avoided, seenAt(Transaction, "127.64.0.3", 0, 500, 501), ""},
 		{"before", avoided, seenAt(Transaction, "127.64.0.2", 0, 90, 91), ""},
 		{"within the grace", avoided, seenAt(Transaction, "127.64.0.2", 0, 199, 201), ""},
-		{"after", avoided, seenAt(Transaction, "127.64.0.2", 0, 201, 203), ""},
-		{"a lagging node, by transaction", drained, seenAt(Transaction, "127.64.0.2", 0, 150, 151), "n2, which lags"},
-		{"a lagging node, in an old session", drained, seenAt(Session, "127.64.0.2", 0, 150, 151), ""},
-		{"a lagging node, in a new session", drained, seenAt(Session, "127.64.0.2", 140, 150, 151), "n2, which lags"},
+		{"after", avoided, seenAt(Transaction, "127.64.0.2", 0, 1001, 1003), ""},
+		{"a node that left, by transaction", avoided, seenAt(Transaction, "127.64.0.2", 0, 500, 501), "answers from n2"},
+		{"a node that left, in an old session", avoided, seenAt(Session, "127.64.0.2", 0, 500, 501), ""},
+		{"a lagging node, by transaction", drained, seenAt(Transaction, "127.64.0.2", 0, 500, 501), "n2, which lags"},
+		{"a lagging node, in an old session", drained, seenAt(Session, "127.64.0.2", 0, 500, 501), ""},
+		{"a lagging node, in a new session", drained, seenAt(Session, "127.64.0.2", 400, 500, 501), "n2, which lags"},
 		{"a short read", notStuck, seenAt(Session, "127.64.0.2", 0, 150, 2000), ""},
 		{"a read that hung", notStuck, seenAt(Session, "127.64.0.2", 0, 150, 20000), "vanished"},
 	}
@@ -53,9 +55,9 @@ func TestNodesThatMustNotBeReached(t *testing.T) {
 
 func TestAShunnedNodeIsCounted(t *testing.T) {
 	run := readerRun()
-	run.shunned[0].until = at(10000)
+	run.shunned[0].stay = false // not even in an old session
 	r := &Result{}
-	avoided(run, seenAt(Transaction, "127.64.0.2", 0, 500, 501), r)
+	avoided(run, seenAt(Session, "127.64.0.2", 0, 500, 501), r)
 	if r.WrongNode != 1 || r.OK() {
 		t.Errorf("line is %s, want one wrong node", r)
 	}

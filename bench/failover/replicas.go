@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"strings"
 	"syscall"
@@ -65,7 +64,7 @@ func (run *run) drain(ctx context.Context, victim *lab.Node, cure func() error) 
 	if err := pause(ctx, maxLag+lagNotice+6*time.Second); err != nil {
 		return errors.Join(err, cure())
 	}
-	run.shunned = append(run.shunned, shun{victim, run.fault.Add(maxLag + lagNotice), time.Now()})
+	run.shunned = append(run.shunned, shun{node: victim, since: run.fault.Add(maxLag + lagNotice), until: time.Now(), stay: true})
 	if err := cure(); err != nil {
 		return err
 	}
@@ -94,14 +93,7 @@ func (run *run) used(ctx context.Context, n *lab.Node, wanted bool) error {
 // were there could stay, and it left the set once.
 func drained(run *run, f *front, r *Result) {
 	for _, s := range run.shunned {
-		n := count(f.visits.all, func(v visit) bool {
-			// In session mode a session keeps its server.
-			begins := v.began
-			if f.ownServers() {
-				begins = v.connected
-			}
-			return v.host == s.node.Postgres.Host && begins.After(s.since) && begins.Before(s.until)
-		})
+		n := count(f.visits.all, s.violates(f))
 		if n > 0 {
 			r.WrongNode += n
 			r.fall("%d new reads on %s, which lags", n, s.node.Name)
@@ -154,7 +146,7 @@ func (run *run) toggleLoadBalancing(ctx context.Context, n *lab.Node, key string
 	if err := pause(ctx, 3*time.Second); err != nil {
 		return err
 	}
-	run.shunned = append(run.shunned, shun{n, e.at, time.Now()})
+	run.shunned = append(run.shunned, shun{node: n, since: e.at, until: time.Now(), stay: true})
 	return n.SetTags(ctx, nil)
 }
 
@@ -228,7 +220,7 @@ func (run *run) stopMember(ctx context.Context, n *lab.Node, _ string) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	run.shunned = append(run.shunned, shun{n, stopped.Add(2 * time.Second), time.Now()})
+	run.shunned = append(run.shunned, shun{node: n, since: stopped.Add(2 * time.Second), until: time.Now()})
 	return n.Start(ctx)
 }
 
@@ -270,24 +262,30 @@ func replicasGone(ctx context.Context, run *run) error {
 	return nil
 }
 
-// reinit has a replica copied anew.
+// reinit has a replica copied anew. A small database is copied faster than
+// Patroni publishes that it does so; then only the return can be seen.
 func reinit(ctx context.Context, run *run) error {
 	victim := run.replicas[0]
 	if err := victim.Reinitialize(ctx); err != nil {
 		return err
 	}
-	e, err := run.watcher.await(ctx, "creating replica", run.fault, func(e keyEvent) bool {
-		return e.key == "members/"+victim.Name && strings.Contains(e.value, "creating replica")
+	err := run.await(ctx, victim.Name+" to stop", func() bool {
+		_, ok := run.prober.ended(victim.Name, run.fault)
+		return ok
 	})
-	if err != nil {
+	if err := errors.Join(err, run.lab.WaitReady(ctx)); err != nil {
 		return err
 	}
-	running, err := run.watcher.await(ctx, "running", e.at, func(e keyEvent) bool {
-		return e.key == "members/"+victim.Name && strings.Contains(e.value, `"state":"running"`)
+	key := "members/" + victim.Name
+	copying, published := run.watcher.seen(run.fault, func(e keyEvent) bool {
+		return e.key == key && strings.Contains(e.value, "creating replica")
 	})
-	if err != nil {
-		return fmt.Errorf("reinit: %w", err)
+	run.note("published", published)
+	if published {
+		running, _ := run.watcher.seen(copying.at, func(e keyEvent) bool {
+			return e.key == key && strings.Contains(e.value, `"state":"running"`)
+		})
+		run.shunned = append(run.shunned, shun{node: victim, since: copying.at, until: running.at.Add(-listNotice)})
 	}
-	run.shunned = append(run.shunned, shun{victim, e.at, running.at.Add(-2 * time.Second)})
 	return run.used(ctx, victim, true)
 }

@@ -120,7 +120,7 @@ func vanish(ctx context.Context, run *run) error {
 	}
 	gone := time.Now()
 	err = pause(ctx, serverGone+4*time.Second)
-	run.shunned = append(run.shunned, shun{victim, gone, time.Now()})
+	run.shunned = append(run.shunned, shun{node: victim, since: gone, until: time.Now()})
 	for _, f := range run.fronts {
 		// Both readers that stay have to be served again, wherever they were.
 		served := f.visits.count(func(v visit) bool {

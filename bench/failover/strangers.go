@@ -41,7 +41,7 @@ func twoWritable(ctx context.Context, run *run) error {
 	}
 	since := time.Now()
 	err = pause(ctx, 5*time.Second)
-	run.shunned = append(run.shunned, shun{run.leader, since, time.Now()})
+	run.shunned = append(run.shunned, shun{node: run.leader, since: since, until: time.Now()})
 	for _, f := range run.fronts {
 		if !f.rival() && !f.alarmed(since, run.leader.Name) {
 			run.fall("%s raised no alarm about a second writable node", f.name)
