@@ -88,6 +88,11 @@ soak: deps build ## random conversations beside PostgreSQL in every mode: TIME=2
 	PGVIP_LAB=required PGVIP_SOAK=$(TIME) PGVIP_SEED=$(SEED) PGVIP_BINARY=$(CURDIR)/bin/pgvip \
 		$(GO) test -count=1 -v -timeout 24h -run '^TestRandomConversations$$' $(ARGS) ./internal/e2e
 
+.PHONY: large
+large: deps build ## a Bind of 1 GB, the most that PostgreSQL takes, and a result of 1 GB that nobody reads
+	PGVIP_LAB=required PGVIP_LARGE=1 PGVIP_BINARY=$(CURDIR)/bin/pgvip \
+		$(GO) test -count=1 -v -timeout 20m -run '^(TestLargeBind|TestSlowReaderStallsNobody)$$' $(ARGS) ./internal/e2e
+
 .PHONY: fuzz
 fuzz: go ## each fuzz target for FUZZTIME=30s; PKG=./wire for one package
 	@GO="$(GO)" tools/fuzz.sh $(FUZZTIME) $(PKG)

@@ -87,9 +87,10 @@ var edges = map[int]map[string]string{
 	// Row limits, suspended and resumed, closed, lost at a Sync and kept in a block (corpus extended-row-limit*, -portal-*).
 	23: {"proxy": "TestBatchesAsDirect", "internal/e2e": "TestCorpusThroughPrimaryPort TestCorpusInTLS"},
 	// Long names, names with quotes and UTF-8, no text, 65,535 parameters, on a server that knows them and one that does not; 16 MB
-	// in a Bind. PostgreSQL takes no message of 1 GB; a Bind of nearly that is not part of these tests.
+	// in a Bind, 64 MB streamed with memory measured; make large: the largest that PostgreSQL takes (MaxAllocSize - 1 with its
+	// length), and one byte more, which it refuses.
 	24: {"proxy": "TestLargeStatements TestOddStatements", "wire": "TestFramerStreamsWhatIsLargerThanHoldMax", "statement": "TestBindIsRewrittenInItsHeadOnly",
-		"internal/e2e": "TestCorpusThroughPrimaryPort"},
+		"internal/e2e": "TestLargeBind TestCorpusThroughPrimaryPort"},
 	// A Query inside a batch, before and after an error (corpus extended-query-*); function calls as drivers make them.
 	25: {"proxy": "TestBatchesAsDirect TestLargeObjects", "internal/e2e": "TestCorpusThroughPrimaryPort"},
 	// Several statements with BEGIN, COMMIT and errors among them, words that only look like it, in both modes; statement mode.
@@ -145,7 +146,7 @@ var edges = map[int]map[string]string{
 	// Cut at every byte in session and transaction mode, plain; byte by byte, in TLS too (short ones); coalesced.
 	46: {"internal/e2e": "TestCorpusSplitAtEveryByte TestCorpusByteByByte TestCorpusThroughPrimaryPort TestCorpusInTLS"},
 	// A result of 20 MB and one of 100 MB that nobody reads, others beside it, memory, and then all of it; client_write_timeout:
-	// who takes nothing is ended, counted, its server lent on in both modes; who is slow is not.
+	// who takes nothing is ended, counted, its server lent on in both modes; who is slow is not. make large: 1 GB.
 	47: {"proxy": "TestSlowReader TestClientWriteTimeout TestClientWriteTimeoutOfASlowReader", "internal/e2e": "TestSlowReaderStallsNobody"},
 	// No descriptor left: who comes is told so, who is there goes on, one line in the log each time; next to no CPU time, whether
 	// anybody comes or not; no node is blamed for servers that cannot be connected to.
