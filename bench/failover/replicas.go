@@ -153,18 +153,19 @@ func (run *run) toggleLoadBalancing(ctx context.Context, n *lab.Node, key string
 // forgeMember gives the member another address and then another name, while its
 // own Patroni is frozen and cannot put it right.
 func (run *run) forgeMember(ctx context.Context, n *lab.Node, key string) error {
+	link, err := run.lab.Link(n.Postgres.Addr)
+	if err != nil {
+		return err
+	}
+	// What it has just sent to etcd may still arrive.
+	if err := errors.Join(n.Patroni.Freeze(), pause(ctx, 500*time.Millisecond)); err != nil {
+		return err
+	}
 	got, err := run.watcher.client.Get(ctx, run.watcher.prefix+key)
 	if err != nil || len(got.Kvs) == 0 {
 		return errors.Join(err, errors.New("no key of "+n.Name))
 	}
 	value := string(got.Kvs[0].Value)
-	link, err := run.lab.Link(n.Postgres.Addr)
-	if err != nil {
-		return err
-	}
-	if err := n.Patroni.Freeze(); err != nil {
-		return err
-	}
 	moved, err := withAddress(value, link.Addr)
 	if err != nil {
 		return err
