@@ -2,6 +2,7 @@ package pgscript
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -119,9 +120,20 @@ func Statuses(standby string) []byte {
 }
 
 // AcceptLogin is a primary that lets everyone in: it expects a StartupMessage
-// and answers up to ReadyForQuery. Its cancel key is pid 1, key 2.
+// and answers up to ReadyForQuery. Its cancel key is pid 1, key 2. A CancelRequest,
+// which has a connection of its own, ends the script there, as no failure.
 func AcceptLogin() Step {
-	return Steps(ExpectStartup(), Send(AuthOK(), Statuses("off"), BackendKey(1, 2), Ready('I')))
+	return Steps(ExpectStartup(), sessionOnly, Send(AuthOK(), Statuses("off"), BackendKey(1, 2), Ready('I')))
+}
+
+// errCancelRequest ends the script of a connection that is for no session.
+var errCancelRequest = errors.New("a cancel request instead of a login")
+
+func sessionOnly(c *Conn) error {
+	if len(c.Got) >= 4 && binary.BigEndian.Uint32(c.Got) == CodeCancel {
+		return errCancelRequest
+	}
+	return nil
 }
 
 // Login is a client that logs in where no password is asked for, up to

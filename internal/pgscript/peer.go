@@ -62,7 +62,8 @@ func (s *Server) accept(t testing.TB, script func(n int) []Step) {
 		}
 		s.wg.Go(func() {
 			defer conn.Close()
-			if err := (&Conn{Conn: conn}).play(script(n)); err != nil {
+			err := (&Conn{Conn: conn}).play(script(n))
+			if err != nil && !errors.Is(err, errCancelRequest) {
 				t.Errorf("scripted server, connection %d: %v", n+1, err)
 			}
 		})

@@ -66,6 +66,12 @@ func TestResetIsNoOrderlyClose(t *testing.T) {
 	client.Play(Send(CancelRequest(1, 2)), ExpectGone())
 }
 
+// TestCancelRequestInsteadOfALogin ends a script that would wait for a session.
+func TestCancelRequestInsteadOfALogin(t *testing.T) {
+	server := Serve(t, AcceptLogin(), Expect("Q"))
+	Dial(t, server.Addr).Play(Send(CancelRequest(1, 2)), ExpectEOF())
+}
+
 func TestEachConnectionHasItsScript(t *testing.T) {
 	server := ServeEach(t, Send([]byte("a")), Send([]byte("b")))
 	for _, want := range []string{"a", "b"} {
