@@ -312,7 +312,7 @@ func (s *Server) noteComplete(message []byte) {
 	case "SET":
 		s.holding = s.holding || s.mayReset
 	case "DISCARD ALL":
-		s.dirty = 0
+		s.cleansed()
 		s.noteReset()
 	case "RESET":
 		s.noteReset()

@@ -58,6 +58,7 @@ type Server struct {
 	loss       Loss // how it would be lost, if it were now
 	used       bool // something was sent since it was last clean
 	dirty      State
+	dirtied    uint64 // by the message of this number, or ones before it
 	reported   []wire.Param
 	given      Profile   // what it was last made to fit
 	before     []byte    // goes out in front of what the client sends next

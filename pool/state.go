@@ -51,8 +51,19 @@ func (p StatePolicy) keeps(s State) bool {
 	return s&StateListen != 0 || p == PinState && s != 0
 }
 
-// Soil notes session state that the client's next message may leave behind.
-func (s *Server) Soil(kind State) { s.dirty |= kind }
+// Soil notes session state that the message noted last may leave behind.
+func (s *Server) Soil(kind State) {
+	s.dirty |= kind
+	s.dirtied = s.replies.Last()
+}
+
+// cleansed goes on behind the client's own DISCARD ALL. What was sent behind that,
+// in the same pipeline, is still to be made.
+func (s *Server) cleansed() {
+	if s.dirtied <= s.replies.Done() {
+		s.dirty = 0
+	}
+}
 
 // Dirty is the session state that the client may have left so far.
 func (s *Server) Dirty() State { return s.dirty }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -126,6 +127,29 @@ func TestSessionStateIsReset(t *testing.T) {
 			}
 			if s.proxy.Counters().StateLeft.Load() != 1 {
 				t.Error("not counted")
+			}
+		})
+	}
+}
+
+// TestSessionStateBehindDiscardAll: what follows a DISCARD ALL in its pipeline is
+// still to be made when that is answered.
+func TestSessionStateBehindDiscardAll(t *testing.T) {
+	run := func(sql string) []byte {
+		return bytes.Join([][]byte{pgscript.Parse("", sql), pgscript.Bind("", ""), pgscript.Execute(""), pgscript.Sync()}, nil)
+	}
+	for name, message := range map[string]func(string) []byte{"query": pgscript.Query, "batch": run} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, plan{pool: transactions})
+			a, b := login(t, s.primary), login(t, s.primary)
+			a.send(message("SET work_mem = '8MB'"), message("DISCARD ALL"), message("SET work_mem = '9MB'"))
+			for range 3 {
+				if r := a.answer(); r.err != nil {
+					t.Fatal(r.err)
+				}
+			}
+			if got := b.value("SHOW work_mem"); got != "4MB" {
+				t.Errorf("the next client sees %q, want 4MB", got)
 			}
 		})
 	}
