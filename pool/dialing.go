@@ -29,8 +29,12 @@ func (t *Set) Login(ctx context.Context, key Key, role route.Role, params []wire
 	return t.connect(ctx, p, params)
 }
 
-// connect logs in with a permit, which is given back after a failure.
+// connect logs in with a permit, which is given back after a failure. A login that
+// is under way when the node is fenced is given up: nothing more goes there.
 func (t *Set) connect(ctx context.Context, p *Pool, params []wire.Param) (*Conn, error) {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	defer context.AfterFunc(p.fenced, func() { leave(errLeft) })()
 	settings := t.settings.Load()
 	rules := settings.rules(p.key)
 	c := rules.Credential
@@ -40,6 +44,12 @@ func (t *Set) connect(ctx context.Context, p *Pool, params []wire.Param) (*Conn,
 	conn, err := t.dial(ctx, settings, p.key, p.role, withDefaults(params, rules.Params), c)
 	if err == nil && rules.ConnectQuery != "" {
 		err = p.connectQuery(ctx, conn, rules.ConnectQuery)
+	}
+	if p.fenced.Err() != nil {
+		if err == nil {
+			conn.Close()
+		}
+		err = errLeft
 	}
 	if err != nil {
 		p.hold().giveBack()
@@ -94,7 +104,9 @@ func (t *Set) dial(
 		if conn != nil {
 			conn.Close()
 		}
-		t.observe(route.Observation{Node: key.Node, Kind: failureSeen(err), At: started, Err: err})
+		if !errors.Is(context.Cause(ctx), errLeft) { // that it was given up says nothing of the node
+			t.observe(route.Observation{Node: key.Node, Kind: failureSeen(err), At: started, Err: err})
+		}
 		return nil, err
 	}
 	seen := route.SawAnswer

@@ -35,11 +35,13 @@ func (p *Pool) loggedIn(conn *Conn, err error, generation int) {
 		p.loginArrived(conn, err, generation)
 		return
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errLeft): // who waited has gone elsewhere
+	case err != nil:
 		p.loginFailed(err)
-		return
+	default:
+		p.adopt(conn, generation)
 	}
-	p.adopt(conn, generation)
 }
 
 // Offer gives the pool a connection that was logged in for another reason, with

@@ -215,6 +215,23 @@ func TestQueueLimits(t *testing.T) {
 	})
 }
 
+// TestFencedLogin: a login that is under way when its node is fenced is given up at
+// once, since nothing more may go there, and blames nobody.
+func TestFencedLogin(t *testing.T) {
+	asked := make(chan struct{})
+	server := pgscript.Serve(t, pgscript.ExpectStartup(), pgscript.Tell(asked), pgscript.ExpectGone())
+	r := newRig(t, server.Addr, usual())
+	r.pool.role = route.Primary
+	w := r.acquire()
+	<-asked
+	r.set.Follow(&route.Table{})
+	w.told("Rerouted")
+	r.eventually("the login is over", func() bool { return r.pool.dialing == 0 })
+	if n := r.set.counters.LoginFailures.Load(); n != 0 {
+		t.Errorf("%d logins have failed", n)
+	}
+}
+
 // TestFollow: pools go with their nodes: at once and with all that is lent where
 // it was the primary's, as the loans end where it was a replica's.
 func TestFollow(t *testing.T) {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,9 @@ type Pool struct {
 	replication bool
 	// account is nil in a pool that was retired from its beginning.
 	account *account
+	// fenced ends the logins that are under way; fence ends it.
+	fenced context.Context
+	fence  context.CancelFunc
 
 	// Atomic.
 	clients atomic.Int64 // that will come here for their servers
@@ -247,6 +251,9 @@ func (p *Pool) Retire(fence bool) {
 	}
 	p.retired = true
 	p.gone.Store(true)
+	if fence {
+		p.fence()
+	}
 	for _, t := range []*loop.Timer{p.retry, p.sweeper, p.waitTime, p.reserve, p.yieldAt, p.disuse, p.holdEnd} {
 		t.Stop()
 	}

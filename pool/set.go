@@ -274,6 +274,7 @@ func (t *Set) newPoolIn(ledger *ledger, key Key, role route.Role, home *loop.Loo
 		log: t.log.With(zap.String("server", key.Node.String()), zap.Stringer("role", role),
 			zap.String("db", key.Database), zap.String("user", key.User)),
 	}
+	p.fenced, p.fence = context.WithCancel(context.Background())
 	p.queue.crush = t.crushOf(key.Node)
 	if t.left(key.Node) {
 		p.retired = true
