@@ -44,6 +44,7 @@ var diagram = map[string][]string{
 	"admin":   {"stats"},
 
 	"internal/certs":    {},
+	"internal/freeport": {},
 	"internal/lab":      {"wire", "dial", "auth", "internal/certs"},
 	"internal/corpus":   {"internal/lab", "wire"},
 	"internal/pgscript": {"wire"},
@@ -54,7 +55,7 @@ var diagram = map[string][]string{
 	"bench/null":            {"wire"},
 	"bench/load":            {"wire", "dial", "auth", "bench/null"},
 	"bench/proc":            {},
-	"bench/rival":           {"internal/lab", "bench/..."},
+	"bench/rival":           {"internal/lab", "internal/freeport", "bench/..."},
 	"bench/cmd/pgvip-bench": {"bench", "bench/..."},
 
 	"bench/failover":           {"internal/lab", "internal/certs", "bench/proc", "bench/load"},

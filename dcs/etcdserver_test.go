@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
+	"github.com/pgvip/pgvip/internal/freeport"
 	"github.com/pgvip/pgvip/internal/lab"
 )
 
@@ -77,12 +78,11 @@ func (s *etcdServer) signal(sig syscall.Signal) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return addr
 }
 
 // start starts etcd and waits until it answers.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgvip/pgvip/auth"
 	"github.com/pgvip/pgvip/dial"
+	"github.com/pgvip/pgvip/internal/freeport"
 	"github.com/pgvip/pgvip/tlsconf"
 	"github.com/pgvip/pgvip/wire"
 )
@@ -249,12 +250,11 @@ func TestLoginEndsWithItsContext(t *testing.T) {
 }
 
 func TestLoginTellsWhenNobodyListens(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	nobody, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener.Close()
-	_, err = loginTo(t, listener.Addr().String())
+	_, err = loginTo(t, nobody)
 	var e *dial.Error
 	if !errors.Is(err, syscall.ECONNREFUSED) || !errors.As(err, &e) || e.Op != dial.OpConnect {
 		t.Errorf("Login = %v, want connection refused", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pgvip/pgvip/bench/proc"
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // StartHAProxy starts HAProxy in TCP mode before PostgreSQL itself.
@@ -42,7 +43,7 @@ func (t Terms) haproxy(ctx context.Context, name, backend string) (p *proc.Proce
 	if line, err = version(ctx, program, "-v"); err != nil {
 		return nil, "", "", err
 	}
-	if addr, err = freeAddr(); err != nil {
+	if addr, err = freeport.Addr(); err != nil {
 		return nil, "", "", err
 	}
 	// -db stays in the foreground. The number of threads is left at its default,

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/pgvip/pgvip/bench/proc"
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // scope is the name of the Patroni cluster that the benchmark pretends to have.
@@ -25,10 +26,10 @@ func (t Terms) startEtcd(ctx context.Context) (p *proc.Process, addr string, err
 	if err != nil {
 		return nil, "", err
 	}
-	if addr, err = freeAddr(); err != nil {
+	if addr, err = freeport.Addr(); err != nil {
 		return nil, "", err
 	}
-	peer, err := freeAddr()
+	peer, err := freeport.Addr()
 	if err != nil {
 		return nil, "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/pgvip/pgvip/bench/proc"
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // StartPgBouncer starts PgBouncer; program is its path, or a name to find.
@@ -38,7 +39,7 @@ func (t Terms) pgbouncer(ctx context.Context, program, name, more string) (p *pr
 	if line, err = version(ctx, program, "--version"); err != nil {
 		return nil, "", "", err
 	}
-	if addr, err = freeAddr(); err != nil {
+	if addr, err = freeport.Addr(); err != nil {
 		return nil, "", "", err
 	}
 	users := filepath.Join(t.Dir, name+".users")

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/pgvip/pgvip/bench/proc"
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // StartPgvip starts pgvip with an etcd of its own, whose CPU is not counted:
@@ -38,7 +39,7 @@ func StartPgvip(ctx context.Context, t Terms, program string) (*Contender, error
 // pgvip starts the program itself; it is ready when a query has passed, so when
 // the primary is proven.
 func (t Terms) pgvip(ctx context.Context, program, etcd string) (p *proc.Process, addr string, err error) {
-	if addr, err = freeAddr(); err != nil {
+	if addr, err = freeport.Addr(); err != nil {
 		return nil, "", err
 	}
 	users := filepath.Join(t.Dir, "pgvip.users")

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,17 +112,6 @@ func (t Terms) start(ctx context.Context, spec proc.Spec, file, config, addr str
 		return load.Ping(ctx, addr, t.Account)
 	}
 	return t.Launcher.Start(ctx, spec)
-}
-
-// freeAddr finds a free port of 127.0.0.1. Nobody keeps it free, but the kernel
-// hands out others before it comes again.
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // find looks a program up, also where an ordinary user's PATH does not lead.

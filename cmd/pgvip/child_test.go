@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // asPgvip in the environment makes the test's binary be pgvip: signals and exit
@@ -146,10 +147,9 @@ func (c *child) ends(code int) {
 // freeAddress gives one that nobody listens on, until somebody does.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

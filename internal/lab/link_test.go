@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // TestLink: what goes in comes out at the target; a cut ends it and refuses
@@ -16,12 +18,11 @@ func TestLink(t *testing.T) {
 	}
 	defer target.Close()
 	go echo(target)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := freeport.Addr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	free.Close()
-	l, err := newLink(free.Addr().String(), target.Addr().String())
+	l, err := newLink(free, target.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
