@@ -26,7 +26,6 @@ var diagram = map[string][]string{
 	"route":   {},
 	"stats":   {},
 	"config":  {},
-	"vrrp":    {},
 	"tlsconf": {},
 
 	"auth":      {"wire"},
@@ -42,6 +41,19 @@ var diagram = map[string][]string{
 
 	"console": {"wire", "stats"},
 	"admin":   {"stats"},
+
+	// The virtual IP. vrrp/keeper is a process of its own and knows no PostgreSQL.
+	"vrrp/beat":      {},
+	"vrrp/advert":    {},
+	"vrrp/instance":  {"vrrp/advert"},
+	"vrrp/owner":     {},
+	"vrrp/track":     {},
+	"vrrp/echo":      {},
+	"vrrp/address":   {"vrrp/beat", "vrrp/advert"},
+	"vrrp/arbiter":   {"vrrp/beat", "vrrp/owner"},
+	"vrrp/keeper":    {"vrrp/..."},
+	"vrrp/supervise": {"vrrp/beat", "vrrp/track"},
+	"cluster":        {"stats"},
 
 	"internal/certs":    {},
 	"internal/freeport": {},
@@ -61,6 +73,9 @@ var diagram = map[string][]string{
 	"bench/failover":           {"internal/lab", "internal/certs", "bench/proc", "bench/load"},
 	"bench/cmd/pgvip-failover": {"bench/failover"},
 
+	"bench/vip":           {"internal/lab", "bench/proc", "bench/load"},
+	"bench/cmd/pgvip-vip": {"bench/vip"},
+
 	"migrate": {"config"},
 
 	"cmd/pgvip": {"..."},
@@ -72,13 +87,16 @@ var testAlso = []string{"internal/..."}
 // homes are the modules that only some packages may import, tests apart: whoever
 // changes one of them knows where to look, and the hot path stays free of them.
 var homes = map[string][]string{
-	"go.etcd.io/etcd":                {"dcs", "internal/lab", "bench/rival", "bench/failover"},
+	"go.etcd.io/etcd":                {"dcs", "vrrp/arbiter", "internal/lab", "bench/rival", "bench/failover", "bench/vip"},
 	"github.com/goccy/go-yaml":       {"config"},
 	"github.com/spf13/cobra":         {"cmd/pgvip"},
 	"github.com/jackc/pgx":           {"cmd/pgvip", "internal/...", "bench/..."},
 	"github.com/lib/pq":              {"cmd/pgvip", "internal/...", "bench/..."},
 	"github.com/pires/go-proxyproto": {"proxy"},
 	"github.com/prometheus":          {"admin"},
+	"github.com/hashicorp":           {"cluster"},
+	"github.com/mdlayher":            {"vrrp/address", "bench/vip"},
+	"github.com/vishvananda":         {"vrrp/address", "bench/vip"},
 	"github.com/jackc/pgproto3/v2":   {"dial", "pool", "proxy", "internal/...", "bench/..."},
 }
 
