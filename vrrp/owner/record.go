@@ -1,0 +1,44 @@
+package owner
+
+import "time"
+
+// Record is the value of the owner key. It carries no lease: an owner that loses
+// etcd goes on owning.
+type Record struct {
+	Owner string `json:"owner"` // node
+	Boot  string `json:"boot"`  // of its main process
+	Term  int64  `json:"term"`
+	// Hold is the longest promise that the owner may be living on: for that long
+	// after a claim nobody else may own.
+	Hold    time.Duration `json:"hold"`
+	Fitness Fitness       `json:"fitness"`
+
+	Mod int64 `json:"-"` // the key's mod revision; 0 when there is no key
+}
+
+// Claim is the value of the claim key: somebody takes the owner for dead.
+type Claim struct {
+	Node   string `json:"node"`
+	Boot   string `json:"boot"`
+	Record int64  `json:"record"` // mod revision of the record that it is against
+
+	Mod int64 `json:"-"` // the key's mod revision; 0 when there is no key
+}
+
+// Snapshot is both keys as they stood at one revision of etcd.
+type Snapshot struct {
+	Revision int64
+	Record   Record
+	Claim    Claim
+}
+
+// Reply is what etcd said.
+type Reply struct {
+	// Snapshot shows the keys after the request; it is taken by the request's own
+	// transaction, or by the linearizable read itself.
+	Snapshot Snapshot
+	// Committed says that the guards held and the writes are done.
+	Committed bool
+	// Err says that the outcome is unknown.
+	Err error
+}
