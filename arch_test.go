@@ -55,7 +55,7 @@ var diagram = map[string][]string{
 	"vrrp/supervise": {"vrrp/beat", "vrrp/track"},
 	"cluster":        {"stats"},
 
-	"internal/certs":    {},
+	"internal/certs":    {"internal/freeport"},
 	"internal/freeport": {},
 	"internal/lab":      {"wire", "dial", "auth", "internal/certs"},
 	"internal/corpus":   {"internal/lab", "wire"},

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/pgvip/pgvip/internal/freeport"
 )
 
 // Authority signs certificates.
@@ -131,13 +133,13 @@ func encode(kind string, der []byte) []byte {
 // Files are the files of a test.
 type Files struct {
 	CA         string // the authority's certificate
-	Cert, Key  string // of a server at 127.0.0.1 and localhost
+	Cert, Key  string // of a server at 127.0.0.1, localhost and freeport.Host
 	ClientCert string // of the client
 	ClientKey  string
 }
 
-// Write makes an authority, a server at 127.0.0.1 and localhost and a client, in
-// the test's own folder.
+// Write makes an authority, a server at 127.0.0.1, localhost and freeport.Host, and
+// a client, in the test's own folder.
 func Write(t testing.TB, client string) Files {
 	t.Helper()
 	a, err := New("pgvip test CA")
@@ -150,7 +152,7 @@ func Write(t testing.TB, client string) Files {
 // WriteOf is Write with an authority that is there.
 func WriteOf(t testing.TB, a *Authority, client string) Files {
 	t.Helper()
-	server, err := a.Server("pgvip test server", "127.0.0.1", "localhost")
+	server, err := a.Server("pgvip test server", "127.0.0.1", "localhost", freeport.Host())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,13 +16,16 @@ import (
 // Addr is an address that nobody listens on, "127.192.4.5:40123". It differs from
 // those given before as long as the kernel has other ports to give.
 func Addr() (string, error) {
-	l, err := net.Listen("tcp4", net.JoinHostPort(host(os.Getpid()), "0"))
+	l, err := net.Listen("tcp4", net.JoinHostPort(Host(), "0"))
 	if err != nil {
 		return "", fmt.Errorf("free port: %w", err)
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
 }
+
+// Host is the host of all addresses that this process is given.
+func Host() string { return host(os.Getpid()) }
 
 // host is the loopback address of a process: 127.192.0.0/10 has room for every
 // process id that Linux gives out (2^22 at most).
