@@ -130,4 +130,5 @@ type Counters struct {
 	Claims         uint64 // frames of rivals
 	Tickled        uint64 // clients
 	AdvertsDropped uint64 // received, while Adverts was not read
+	AdvertsRefused uint64 // received, but not from a peer, or not the way that is configured
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/pgvip/pgvip/vrrp/beat"
 )
@@ -65,3 +66,6 @@ func (*Port) Tickle([]beat.Flow) {}
 
 // Counters is zero.
 func (*Port) Counters() Counters { return Counters{} }
+
+// Allow does nothing.
+func (*Port) Allow(time.Duration) {}

@@ -1,0 +1,247 @@
+package address
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestNobodyRefreshesAndTheKernelRemoves(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	p := l.hosts[0].open(both())
+	began := boot()
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	for _, ip := range []netip.Addr{vip4, vip6} {
+		if _, ok := l.hosts[0].has(ip); !ok {
+			t.Errorf("%s is not there after Hold", ip)
+		}
+	}
+	left := map[netip.Addr]bool{}
+	for len(left) < 2 {
+		e := next(t, p, Removed)
+		if took := boot() - began; took < 2*time.Second {
+			t.Errorf("%s expired after %v, want about %v", e.Address, took, Lifetime)
+		}
+		left[e.Address] = true
+	}
+	t.Logf("expired after %v", boot()-began)
+	if there, err := p.Present(); there || err != nil {
+		t.Errorf("Present = %t, %v after the expiry", there, err)
+	}
+}
+
+func TestHeldAddressStaysAndIsNoSource(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	h := l.hosts[0]
+	p := h.open(both())
+	keep(t, p)
+	// Longer than a lifetime: what appears here as removed was not refreshed.
+	for end := time.After(4 * time.Second); ; {
+		select {
+		case e := <-p.Events():
+			if e.Kind != LinkChanged {
+				t.Errorf("event %s of %s while the address is held", e.Kind, e.Address)
+			}
+			continue
+		case <-end:
+		}
+		break
+	}
+	if there, err := p.Present(); !there || err != nil {
+		t.Errorf("Present = %t, %v while held", there, err)
+	}
+	a, _ := h.has(vip6)
+	if a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 || a.Flags&unix.IFA_F_DEPRECATED == 0 {
+		t.Errorf("flags of %s are %#x, want deprecated and no duplicate address detection", vip6, a.Flags)
+	}
+	for to, want := range map[string]string{"10.9.0.2:9": "10.9.0.1", "[fd09::2]:9": "fd09::1"} {
+		h.do(func() error {
+			c, err := net.Dial("udp", to)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = c.Close() }()
+			if got := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().String(); got != want {
+				t.Errorf("a connection to %s comes from %s, want %s", to, got, want)
+			}
+			return nil
+		})
+	}
+}
+
+// The address is the only one, and there is a gateway: the kernel must rather find no
+// source than the virtual address.
+func TestLoneAddressIsNoSourceThroughAGateway(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	p := h.open(Options{Addresses: prefixes("10.9.0.100/32")})
+	keep(t, p)
+	h.remove(netip.MustParseAddr("10.9.0.1"))
+	err := h.nl.RouteAdd(&netlink.Route{
+		LinkIndex: h.link("eth0").Attrs().Index, Gw: net.IPv4(10, 9, 0, 2), Flags: int(netlink.FLAG_ONLINK),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.do(func() error {
+		c, err := net.Dial("udp", "192.0.2.1:9")
+		if err != nil {
+			return nil // no source at all is right
+		}
+		defer func() { _ = c.Close() }()
+		if got := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(); got == vip4 {
+			t.Errorf("a connection through a gateway comes from the virtual address")
+		}
+		return nil
+	})
+}
+
+func TestReleaseRemovesWhateverIsThere(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	h.add("10.9.0.100/24") // left by somebody, for good, with another length
+	p := h.open(both())
+	if e := next(t, p, Appeared); e.Address != vip4 {
+		t.Errorf("%s appeared, want %s", e.Address, vip4)
+	}
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Release(); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range h.addresses() {
+		if ip := local(a); ip == vip4 || ip == vip6 {
+			t.Errorf("%s is there after Release", a.IPNet)
+		}
+	}
+	if err := p.Release(); err != nil {
+		t.Errorf("a second Release: %v", err)
+	}
+	if _, ok := h.has(netip.MustParseAddr("10.9.0.1")); !ok {
+		t.Error("Release removed the node's own address")
+	}
+}
+
+func TestRemovedAddressIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	p := h.open(both())
+	next(t, p, LinkChanged)
+	var worst time.Duration
+	for range 20 {
+		if err := p.Hold(); err != nil {
+			t.Fatal(err)
+		}
+		began := boot()
+		h.remove(vip4)
+		if e := next(t, p, Removed); e.Address != vip4 {
+			t.Errorf("%s was removed, want %s", e.Address, vip4)
+		}
+		worst = max(worst, boot()-began)
+	}
+	t.Logf("told after %v at most", worst)
+	// A look without news comes once in a second: so news did it.
+	if worst > 20*look {
+		t.Errorf("a removal was told after %v", worst)
+	}
+	if err := p.Release(); err != nil {
+		t.Fatal(err)
+	}
+	h.add("10.9.0.100/32")
+	if e := next(t, p, Appeared); e.Address != vip4 {
+		t.Errorf("%s appeared, want %s", e.Address, vip4)
+	}
+}
+
+// The kernel drops news when nobody reads them; a look finds what they would have told.
+func TestLostNewsAreMadeUpFor(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	p := h.open(both())
+	next(t, p, LinkChanged)
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.news.SetReceiveBufferSize(1, false); err != nil { // the kernel makes it its least
+		t.Fatal(err)
+	}
+	p.mu.Lock() // watch waits here with the first of them
+	for range 300 {
+		for _, cidr := range []string{"10.9.0.77/32", "fd09::77/128"} {
+			h.add(cidr)
+			h.remove(netip.MustParsePrefix(cidr).Addr())
+		}
+	}
+	h.remove(vip4)
+	p.mu.Unlock()
+	if e := next(t, p, Removed); e.Address != vip4 {
+		t.Errorf("%s was removed, want %s", e.Address, vip4)
+	}
+}
+
+func TestInterfaceVanishesAndComesBack(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	h := l.hosts[0]
+	p := h.open(both())
+	first := next(t, p, LinkChanged).Link
+	if !first.Up || first.Index == 0 || first.MAC.String() != h.mac.String() {
+		t.Fatalf("the link is %+v at first", first)
+	}
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.nl.LinkDel(h.link("eth0")); err != nil {
+		t.Fatal(err)
+	}
+	for e := next(t, p, LinkChanged); e.Link.Index != 0; e = next(t, p, LinkChanged) {
+	}
+	if err := p.Hold(); !errors.Is(err, ErrNoInterface) {
+		t.Errorf("Hold without an interface: %v, want ErrNoInterface", err)
+	}
+	if err := p.Release(); err != nil {
+		t.Errorf("Release without an interface: %v", err)
+	}
+	l.plug(1)
+	e := next(t, p, LinkChanged)
+	for ; !e.Link.Up; e = next(t, p, LinkChanged) {
+	}
+	if e.Link.Index == first.Index {
+		t.Skip("the new interface has the old index")
+	}
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := h.has(vip4); !ok {
+		t.Error("the address is not on the new interface")
+	}
+}
+
+func TestLinkDownAndUpIsTold(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 1)
+	p := l.hosts[0].open(both())
+	next(t, p, LinkChanged)
+	l.hub.down("p1") // the cable: the interface itself stays up
+	if e := next(t, p, LinkChanged); e.Link.Up || e.Link.Index == 0 {
+		t.Errorf("the link is %+v without a carrier", e.Link)
+	}
+	l.hub.up("p1")
+	if e := next(t, p, LinkChanged); !e.Link.Up {
+		t.Errorf("the link is %+v with its carrier back", e.Link)
+	}
+}
