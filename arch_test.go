@@ -50,7 +50,7 @@ var diagram = map[string][]string{
 	"vrrp/track":     {},
 	"vrrp/echo":      {},
 	"vrrp/address":   {"vrrp/beat", "vrrp/advert"},
-	"vrrp/arbiter":   {"vrrp/beat", "vrrp/owner"},
+	"vrrp/arbiter":   {"vrrp/beat", "vrrp/owner", "tlsconf"},
 	"vrrp/keeper":    {"vrrp/..."},
 	"vrrp/supervise": {"vrrp/beat", "vrrp/track"},
 	"cluster":        {"stats"},

@@ -204,8 +204,11 @@ func TestUnknownBootsAreBounded(t *testing.T) {
 func TestMemoryIsBoundedWhateverStartsHowOften(t *testing.T) {
 	b := codec(t, "demo", "lb2", keyA)
 	for i := range 2 * maxRetired {
-		a := codec(t, "demo", "lb1", keyA)
 		now := time.Duration(i) * time.Second
+		if _, err := b.Open(now, seal(t, codec(t, "demo", "lb1", keyA), "lb2", "")); err != nil {
+			t.Fatal(err) // this one never comes to know b
+		}
+		a := codec(t, "demo", "lb1", keyA)
 		for range 2 {
 			if _, err := b.Open(now, seal(t, a, "lb2", "")); err != nil {
 				t.Fatal(err)
