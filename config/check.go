@@ -91,6 +91,8 @@ func (r *reader) check(c *Config) {
 	r.checkAuth(c)
 	r.checkTLS(c)
 	r.checkDatabases(c)
+	r.checkPeers(c)
+	r.checkVIP(c)
 }
 
 func (r *reader) checkCluster(c *Config) {

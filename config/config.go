@@ -39,6 +39,10 @@ type Config struct {
 	Reads  Reads
 	Log    Log
 
+	// VIP is the address that clients connect to, Cluster the other nodes.
+	VIP     VIP
+	Cluster Cluster
+
 	Auth
 	ClientTLS TLS
 	ServerTLS TLS

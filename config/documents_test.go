@@ -120,6 +120,7 @@ func TestConfigurationDocumentNamesEveryForeignKey(t *testing.T) {
 func TestEverySampleFileLoads(t *testing.T) {
 	t.Setenv("PGVIP_PROBE_PASSWORD", "sample")
 	t.Setenv("PGVIP_ETCD_PASSWORD", "sample")
+	t.Setenv("PGVIP_CLUSTER_KEYS", "MDEyMzQ1Njc4OWFiY2RlZg==")
 	files, err := filepath.Glob("../configs/*.yaml")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("found %v, %v; want the sample files", files, err)

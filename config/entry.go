@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Entry is one setting as SHOW CONFIG has it: in PgBouncer's form, in which
@@ -95,6 +96,10 @@ func KeepRunning(running, next *Config) []Kept {
 		if l.carry(running, next) {
 			kept = append(kept, k)
 		}
+	}
+	// The keys of the virtual IP fit each other only as a whole.
+	if slices.ContainsFunc(kept, func(k Kept) bool { return strings.HasPrefix(k.Key, "vip.") }) {
+		next.VIP = running.VIP
 	}
 	return kept
 }

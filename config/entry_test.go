@@ -151,3 +151,35 @@ func TestChangedNamesKeysDatabasesAndUsers(t *testing.T) {
 		t.Errorf("Changed of the same = %q, want nothing", got)
 	}
 }
+
+const withVIP = minimal + `vip: {interface: eth0, addresses: [10.0.0.100], priority: 90}
+cluster: {address: "10.0.0.1:7946", keys_env: PGVIP_CLUSTER_KEYS, peers: {lb2: {address: "10.0.0.2:7946"}}}
+`
+
+// What stays of a vip section and what does not would not fit together.
+func TestKeepRunningKeepsTheVirtualIPAsAWhole(t *testing.T) {
+	for _, tt := range []struct {
+		name, old, now string // texts of the file
+		kept           []string
+		priority       int
+	}{
+		{"priority", "priority: 90", "priority: 80", nil, 80},
+		{"address with priority", "[10.0.0.100], priority: 90", "[10.0.0.101], priority: 80", []string{"vip.addresses"}, 90},
+		{"peer", "lb2:", "lb3:", []string{"cluster.peers"}, 90},
+		{"section", withVIP, minimal, []string{"vip.interface", "vip.addresses", "cluster.address", "cluster.keys", "cluster.peers"}, 90},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			running, next := mustParse(t, withVIP), mustParse(t, strings.Replace(withVIP, tt.old, tt.now, 1))
+			var kept []string
+			for _, k := range KeepRunning(running, next) {
+				kept = append(kept, k.Key)
+			}
+			if !slices.Equal(kept, tt.kept) {
+				t.Errorf("kept %q, want %q", kept, tt.kept)
+			}
+			if next.VIP.Priority != tt.priority || !reflect.DeepEqual(next.Cluster, running.Cluster) {
+				t.Errorf("priority is %d, peers are %v; want %d and the running ones", next.VIP.Priority, next.Cluster.Peers, tt.priority)
+			}
+		})
+	}
+}

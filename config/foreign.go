@@ -95,7 +95,7 @@ func distance(a, b string) int {
 }
 
 // foreign gives the sentence about a key that operators know from another
-// program, or from a later version of pgvip.
+// program.
 func foreign(path string) (string, bool) {
 	section, name := split(path)
 	for _, group := range foreignKeys() {
@@ -113,13 +113,8 @@ type foreignGroup struct {
 	paths []string
 }
 
-// foreignKeys are PgBouncer's keys that have no meaning here (rule 18), and
-// keys of PgBouncer and Patroni that pgvip does not have yet.
+// foreignKeys are PgBouncer's keys that have no meaning here (rule 18).
 func foreignKeys() []foreignGroup {
-	return append(meaninglessKeys(), laterKeys()...)
-}
-
-func meaninglessKeys() []foreignGroup {
 	return []foreignGroup{
 		{"is PgBouncer's: pgvip listens where listen.primary and listen.replicas say", []string{
 			"listen_addr", "listen_port", "host", "port"}},
@@ -152,13 +147,7 @@ func meaninglessKeys() []foreignGroup {
 			"client_tls13_ciphers", "server_tls13_ciphers"}},
 		{"is PgBouncer's: pgvip has no cipher suites that use DHE, see client_tls_ecdhcurve", []string{
 			"client_tls_dheparams"}},
+		{"is PgBouncer's: the other pgvip are in cluster.peers", []string{"peers"}},
 		{"is newer than PgBouncer 1.25 and not supported", []string{"pool_idle_timeout", "login_notify_message"}},
-	}
-}
-
-func laterKeys() []foreignGroup {
-	const later = "is not supported by this version yet"
-	return []foreignGroup{
-		{later + ": cancel requests are not forwarded to other pgvip", []string{"peers"}},
 	}
 }

@@ -28,7 +28,7 @@ const defaultAuthQuery = "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN N
 // topKeys is the file: every key at the top and, through it, every section.
 func topKeys() []setting[Config] {
 	return slices.Concat(clusterKeys(), readKeys(), clientKeys(), authKeys(), tlsSideKeys(), poolKeys(), socketKeys(),
-		overrideKeys())
+		addressKeys(), overrideKeys())
 }
 
 // clusterKeys say which cluster is served and how its nodes are judged.
@@ -250,6 +250,14 @@ func logKeys() []setting[Log] {
 	return []setting[Log]{
 		key("level", "info", oneOf("debug", "info", "warn", "error"), func(l *Log) *string { return &l.Level }),
 		atStart(key("format", "console", oneOf("console", "json"), func(l *Log) *string { return &l.Format })),
+	}
+}
+
+// addressKeys are the virtual IP and the other pgvip nodes.
+func addressKeys() []setting[Config] {
+	return []setting[Config]{
+		section("vip", vipKeys(), func(c *Config) *VIP { return &c.VIP }),
+		section("cluster", clusterSectionKeys(), func(c *Config) *Cluster { return &c.Cluster }),
 	}
 }
 

@@ -3,8 +3,10 @@ package config
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +34,28 @@ func fieldOf[S, T any](s setting[S], at func(*S) *T) setting[S] {
 		return []leaf[S]{{
 			path: s.name, secret: isSecret, form: form, fill: s.fill,
 			show: func(of *S) string { return plain(*at(of), form.unit) },
+			carry: func(from, into *S) bool {
+				changed := !reflect.DeepEqual(*at(from), *at(into))
+				*at(into) = *at(from)
+				return changed
+			},
+		}}
+	}
+	return s
+}
+
+// table is a named section that fills a map, which a reload compares as a whole.
+func table[S, T any](name string, keys []setting[T], at func(*S) *map[string]T) setting[S] {
+	s := named(name, keys, func(into *S, name string, t T) {
+		if *at(into) == nil {
+			*at(into) = map[string]T{}
+		}
+		(*at(into))[name] = t
+	})
+	s.leaves = func() []leaf[S] {
+		return []leaf[S]{{
+			path: name, fill: s.fill,
+			show: func(of *S) string { return strings.Join(slices.Sorted(maps.Keys(*at(of))), ", ") },
 			carry: func(from, into *S) bool {
 				changed := !reflect.DeepEqual(*at(from), *at(into))
 				*at(into) = *at(from)
@@ -85,8 +109,22 @@ func plain(v any, unit time.Duration) string {
 		return strings.Join(v, ", ")
 	case []Address:
 		return joinAll(v, listenText)
+	case Address:
+		if v == (Address{}) {
+			return ""
+		}
+		return v.String()
 	case []netip.Prefix:
 		return joinAll(v, netip.Prefix.String)
+	case []netip.Addr:
+		return joinAll(v, netip.Addr.String)
+	case []netip.AddrPort:
+		return joinAll(v, netip.AddrPort.String)
+	case netip.Addr:
+		if !v.IsValid() {
+			return ""
+		}
+		return v.String()
 	case CheckQuery:
 		if v.Enabled && v.SQL == "" {
 			return "<empty>"

@@ -22,8 +22,11 @@ probe:
 func parse(t testing.TB, text string) (*Config, error) {
 	t.Helper()
 	env := func(name string) (string, bool) {
-		if name == "PGVIP_PROBE_PASSWORD" {
+		switch name {
+		case "PGVIP_PROBE_PASSWORD":
 			return "from env", true
+		case "PGVIP_CLUSTER_KEYS":
+			return "MDEyMzQ1Njc4OWFiY2RlZg==\n", true
 		}
 		return "", false
 	}
@@ -176,6 +179,41 @@ tcp_keepcnt: 9
 tcp_user_timeout: 12345ms
 loops: 4
 log: {level: debug, format: json}
+vip:
+  interface: eth1
+  addresses: [10.0.0.100, 10.0.0.101/24, "2001:db8::1"]
+  virtual_router_id: 7
+  priority: 150
+  version: 2
+  advert_int: 3s
+  down_timer_adverts: 4
+  preempt: true
+  preempt_delay: 5s
+  startup_delay: 0
+  unicast_src_ip: 10.0.0.1
+  unicast_peer: [10.0.0.2]
+  checksum: rfc
+  auth_pass: vrrppass
+  arbiter: etcd
+  etcd_down_takeover: never
+  garp_master_delay: 0
+  garp_master_repeat: 2
+  garp_master_refresh: 0
+  notify_master: /bin/up "to the top" ''
+  notify_backup: /bin/backup
+  notify_fault: /bin/fault
+  notify_stop: /bin/stop
+  notify: /bin/notify
+  notify_timeout: 1s
+  track_script:
+    disk: {script: /bin/disk / 90, interval: 2s, timeout: 3s, rise: 4, fall: 5, weight: -6, init_fail: true}
+cluster:
+  name: lb1
+  address: lb1.example:7946
+  heartbeat: [10.0.0.1:7947, "[2001:db8::2]:7947"]
+  keys: "MDEyMzQ1Njc4OWFiY2RlZg== MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+  peers:
+    lb2: {address: "10.0.0.2:7946"}
 databases:
   app:
     dbname: app_v2
