@@ -278,6 +278,14 @@ func next(t *testing.T, p *Port, k Kind) Event {
 	}
 }
 
+// discard reads events that a test has no use for, until the Port is closed.
+func discard(p *Port) {
+	go func() {
+		for range p.Events() {
+		}
+	}()
+}
+
 // keep holds and announces as an owner does until the test ends or stop is called.
 func keep(t *testing.T, p *Port) (stop func()) {
 	t.Helper()
@@ -322,12 +330,6 @@ func prefixes(list ...string) []netip.Prefix {
 	}
 	return all
 }
-
-// The virtual addresses of the tests.
-var (
-	vip4 = netip.MustParseAddr("10.9.0.100")
-	vip6 = netip.MustParseAddr("fd09::100")
-)
 
 // both are options with an address of each family.
 func both() Options {

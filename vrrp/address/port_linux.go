@@ -36,6 +36,7 @@ type Port struct {
 
 	// Atomic.
 	link      atomic.Pointer[Link] // written under mu
+	changes   atomic.Uint64        // of link
 	source    atomic.Pointer[netip.Addr]
 	allowed   atomic.Int64 // time since boot until which announcements may go out
 	announced atomic.Uint64

@@ -74,11 +74,10 @@ func (p *Port) runProbe(pr *probe) {
 
 // ask gives the first answer, or none.
 func (p *Port) ask(pr *probe) (claim, error) {
-	index := p.Link().Index
+	changes := p.changes.Load()
 	for range probeAsks {
 		link := p.Link()
-		// A link that went down or changed meanwhile may have lost the answer.
-		if !link.Up || link.Index != index {
+		if !link.Up {
 			return claim{}, errNoLink
 		}
 		if err := p.askAll(link); err != nil {
@@ -100,10 +99,13 @@ func (p *Port) ask(pr *probe) (claim, error) {
 	if c, ok := p.await(pr, 0); ok {
 		return c, nil
 	}
-	if link := p.Link(); !link.Up || link.Index != index {
-		return claim{}, errNoLink
+	// A link that went down or changed meanwhile may have lost the answer; the news
+	// of it may not be read yet.
+	link, err := p.look()
+	if err == nil && (!link.Up || p.changes.Load() != changes) {
+		err = errNoLink
 	}
-	return claim{}, nil
+	return claim{}, err
 }
 
 // askAll asks for each address.

@@ -119,6 +119,7 @@ func (p *Port) compareLocked() ([]Event, error) {
 	was := p.Link()
 	if p.watching.first || was.Index != now.Index || was.Up != now.Up || !bytes.Equal(was.MAC, now.MAC) {
 		p.link.Store(&now)
+		p.changes.Add(1)
 		events = append(events, Event{Kind: LinkChanged, Link: now})
 		p.watching.first = false
 	}
