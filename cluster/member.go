@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// maxPast is how many former processes of a node are remembered, whose late
+// messages are not taken for those of a new one.
+const maxPast = 8
+
+// member is a peer that has been heard of.
+type member struct {
+	name  string
+	node  *memberlist.Node // a copy, with the address as memberlist last had it
+	alive bool             // as memberlist sees it
+	left  bool             // it has said goodbye
+	since time.Duration    // of the last change of alive
+	heard time.Duration    // when its last message came, -1 for never
+
+	boot string
+	past []string
+	meta meta // as memberlist last had it
+	said bool // news is there
+	news report
+
+	flows  known
+	wanted time.Duration // when what is missing was last asked for
+	served time.Duration // when it was last sent all flows
+	bulk   int           // messages by TCP on their way to it
+
+	trouble string // why it could not be joined
+}
+
+// gone is since when the peer is not here, negative while it is.
+func (m *member) gone() time.Duration {
+	if m.alive {
+		return -1
+	}
+	return m.since
+}
+
+// follow reports whether a message of a process of this node counts, and turns to
+// that process if it is a new one.
+func (m *member) follow(boot string, now time.Duration) bool {
+	switch {
+	case boot == m.boot:
+	case slices.Contains(m.past, boot):
+		return false
+	default:
+		if m.boot != "" {
+			m.past = append(m.past, m.boot)
+			m.past = m.past[max(0, len(m.past)-maxPast):]
+		}
+		m.boot, m.said, m.left, m.news = boot, false, false, report{}
+	}
+	m.flows.begin(boot, now)
+	return true
+}
+
+// learn takes what memberlist carries.
+func (m *member) learn(v meta) {
+	m.meta = v
+	if m.said && v.Seq <= m.news.Seq {
+		return
+	}
+	m.said = true
+	m.news.Seq, m.news.Version, m.news.PeerID = v.Seq, v.Version, v.PeerID
+	m.news.Fitness, m.news.VIP = v.Fitness, v.VIP
+}
+
+// hear takes a report.
+func (m *member) hear(r report) {
+	m.flows.heard(r.FlowSeq)
+	if m.said && r.Seq < m.news.Seq || m.news.Leaving {
+		return
+	}
+	if r.Seq == m.news.Seq && r.UptimeMS < m.news.UptimeMS {
+		return // overtaken by a later one
+	}
+	m.said, m.news = true, r
+	m.left = m.left || r.Leaving
+}
+
+// memberLocked gives the record of a peer.
+func (c *Cluster) memberLocked(name string) *member {
+	m := c.members[name]
+	if m == nil {
+		m = &member{name: name, heard: -1, wanted: -wantPause, served: -wantPause, since: c.now()}
+		c.members[name] = m
+	}
+	return m
+}
+
+// delegate is what memberlist calls. It holds locks of its own meanwhile, so
+// nothing here calls it.
+type delegate struct{ *Cluster }
+
+// NodeMeta implements memberlist.Delegate.
+func (d *delegate) NodeMeta(limit int) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := &d.options
+	return meta{
+		Seq: d.seq, Boot: o.Boot, Version: o.Version, PeerID: o.PeerID,
+		Fitness: d.status.Fitness, VIP: d.status.VIP,
+	}.encode(limit)
+}
+
+// NotifyMsg implements memberlist.Delegate.
+func (d *delegate) NotifyMsg(b []byte) { d.receive(b) }
+
+// GetBroadcasts implements memberlist.Delegate: every node is told directly.
+func (d *delegate) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (d *delegate) LocalState(bool) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reportLocked(d.now())
+}
+
+// MergeRemoteState implements memberlist.Delegate.
+func (d *delegate) MergeRemoteState(b []byte, _ bool) { d.receive(b) }
+
+// NotifyAlive implements memberlist.AliveDelegate: it decides who is admitted.
+func (d *delegate) NotifyAlive(n *memberlist.Node) error {
+	ip, _ := netip.AddrFromSlice(n.Addr)
+	at := netip.AddrPortFrom(ip.Unmap(), n.Port)
+	if n.Name == d.options.Name {
+		if at == d.transport.self {
+			return nil
+		}
+		d.count(func(c *Counters) { c.Refused++ })
+		d.refused(NameTaken, n.Name, "another node goes by this node's name, at "+at.String())
+		return errNameTaken
+	}
+	err := d.roster.refuse(n.Name, at)
+	if err != nil {
+		d.count(func(c *Counters) { c.Refused++ })
+		d.refused(PeerRefused, n.Name, err.Error())
+		poke(d.rejoin) // its name may stand for another address by now
+	}
+	return err
+}
+
+// NotifyJoin implements memberlist.EventDelegate.
+func (d *delegate) NotifyJoin(n *memberlist.Node) {
+	if n.Name == d.options.Name {
+		return
+	}
+	v, err := parseMeta(n.Meta)
+	d.mu.Lock()
+	m := d.memberLocked(n.Name)
+	m.node, m.alive, m.left, m.since, m.trouble = copyNode(n), true, false, d.now(), ""
+	if err == nil && m.follow(v.Boot, m.since) {
+		m.learn(v)
+	}
+	text := "peer is here"
+	if m.news.Version != "" {
+		text += ", version " + m.news.Version
+	}
+	d.told, d.toldAt = 0, 0 // it has heard nothing yet
+	d.mu.Unlock()
+	poke(d.wake)
+	d.event(Event{Kind: PeerJoined, Node: n.Name, Text: text})
+}
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (d *delegate) NotifyUpdate(n *memberlist.Node) {
+	v, err := parseMeta(n.Meta)
+	if n.Name == d.options.Name || err != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.memberLocked(n.Name)
+	m.node = copyNode(n)
+	if m.follow(v.Boot, d.now()) {
+		m.learn(v)
+	}
+}
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (d *delegate) NotifyLeave(n *memberlist.Node) {
+	if n.Name == d.options.Name {
+		return
+	}
+	d.mu.Lock()
+	m := d.memberLocked(n.Name)
+	m.alive, m.since = false, d.now()
+	left := m.left
+	d.mu.Unlock()
+	poke(d.rejoin)
+	if left {
+		d.event(Event{Kind: PeerLeft, Node: n.Name, Text: "peer has left"})
+		return
+	}
+	d.event(Event{Kind: PeerUnreachable, Node: n.Name, Warn: true, Text: "peer does not answer any more"})
+}
+
+func copyNode(n *memberlist.Node) *memberlist.Node {
+	same := *n
+	same.Addr = slices.Clone(n.Addr)
+	return &same
+}
+
+// receive takes a message of another node. It does not block, and keeps none of b.
+func (c *Cluster) receive(b []byte) {
+	d := &decoder{b: b}
+	h, err := parseHeader(d)
+	if err != nil || !c.roster.has(h.from) {
+		c.count(func(n *Counters) { n.Malformed++ })
+		return
+	}
+	c.mu.Lock()
+	m := c.memberLocked(h.from)
+	now := c.now()
+	if !m.follow(h.boot, now) {
+		c.mu.Unlock()
+		return
+	}
+	m.heard = now
+	answers, err := c.handleLocked(m, h, d, now)
+	if err != nil {
+		c.counters.Malformed++
+	}
+	c.mu.Unlock()
+	c.send(answers)
+}
+
+// handleLocked does what a message asks for, and gives what is to be sent.
+func (c *Cluster) handleLocked(m *member, h header, d *decoder, now time.Duration) ([]message, error) {
+	switch h.kind {
+	case kindReport:
+		r, err := parseReport(d.b)
+		if err == nil {
+			m.hear(r)
+		}
+		return nil, err
+	case kindFlows:
+		v, err := parseFlowDelta(d)
+		if err == nil {
+			m.flows.apply(v)
+		}
+		return nil, err
+	case kindAllFlows:
+		v, err := parseFlowImage(d)
+		if err == nil {
+			m.flows.replace(v)
+		}
+		return nil, err
+	case kindWantFlows:
+		if !m.alive || now-m.served < wantPause {
+			return nil, nil
+		}
+		m.served = now
+		return []message{{to: m.node, body: c.flows.image().append(c.beginLocked(kindAllFlows)), reliable: true}}, nil
+	}
+	return nil, errMessage
+}
