@@ -39,6 +39,8 @@ type Config struct {
 	Silent  time.Duration // the same while a peer is silent: 1.2s
 	Alone   time.Duration // the same while a peer is dead, and a grant when nobody has etcd: 2.5s
 
+	Quiet        time.Duration // after which a peer is silent: 600ms
+	Dead         time.Duration // after which it is dead, if it does not claim either: 2s
 	EtcdStale    time.Duration // without an answer of etcd it is taken for out of reach: 700ms
 	Timeout      time.Duration // of a request; then its outcome is unknown: 500ms
 	Backoff      time.Duration // after a claim that came to nothing: 700ms
@@ -61,6 +63,8 @@ func (c Config) withDefaults() Config {
 		{&c.Hold, 250 * time.Millisecond},
 		{&c.Silent, 1200 * time.Millisecond},
 		{&c.Alone, 2500 * time.Millisecond},
+		{&c.Quiet, 600 * time.Millisecond},
+		{&c.Dead, 2 * time.Second},
 		{&c.EtcdStale, 700 * time.Millisecond},
 		{&c.Timeout, 500 * time.Millisecond},
 		{&c.Backoff, 700 * time.Millisecond},

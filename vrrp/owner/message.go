@@ -28,6 +28,9 @@ type Message struct {
 	Dark  bool          `json:"d,omitempty"`
 	Grant time.Duration `json:"g,omitempty"` // Ack: from the ping's sending
 
+	// Done is the last term that the sender has released: releases may get lost.
+	Done int64 `json:"D,omitempty"` // Ping
+
 	Fitness  Fitness `json:"f"`
 	Priority int     `json:"p,omitempty"` // effective
 	Wants    bool    `json:"w,omitempty"` // Ping: preempt_delay has passed

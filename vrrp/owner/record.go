@@ -10,7 +10,10 @@ type Record struct {
 	Term  int64  `json:"term"`
 	// Hold is the longest promise that the owner may be living on: for that long
 	// after a claim nobody else may own.
-	Hold    time.Duration `json:"hold"`
+	Hold time.Duration `json:"hold"`
+	// Wait is how long from the record's writing on the owner before may still have
+	// the address, when it was taken over by its offer; 0 once that is settled.
+	Wait    time.Duration `json:"wait,omitempty"`
 	Fitness Fitness       `json:"fitness"`
 
 	Mod int64 `json:"-"` // the key's mod revision; 0 when there is no key
@@ -31,6 +34,9 @@ type Snapshot struct {
 	Record   Record
 	Claim    Claim
 }
+
+// open says whether the claim is against the record as it stands.
+func (s Snapshot) open() bool { return s.Claim.Mod != 0 && s.Claim.Record == s.Record.Mod }
 
 // Reply is what etcd said.
 type Reply struct {
