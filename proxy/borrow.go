@@ -262,6 +262,7 @@ func (s *session) Lost(server *pool.Server, why pool.Loss) {
 func (s *session) endTold(why cause) {
 	was := s.phase
 	s.phase = ended
+	s.proxy.flows.closed(s.flow)
 	if s.private != nil {
 		s.private.Dismiss()
 	}

@@ -21,6 +21,7 @@ const (
 	causeShutdown   cause = "pgvip is stopping"
 	causeReplaced   cause = "server replaced"
 	causeKilled     cause = "killed on the console"
+	causeMoved      cause = "virtual IP moved"
 )
 
 func (p phase) String() string {

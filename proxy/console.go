@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -69,7 +70,11 @@ func (a *attempt) operate(ctx context.Context) error {
 	o.Addr, o.LocalAddr, o.TLS = from.addr, from.local, from.tls
 	o.Unread = slices.Clone(a.reader.unread())
 	a.conn.SetDeadline(time.Time{})
-	p.console.Serve(a.conn, o)
+	conn := a.conn
+	if a.flow != nil {
+		conn = &operatorConn{conn, sync.OnceFunc(func() { p.flows.closed(a.flow) })}
+	}
+	p.console.Serve(conn, o)
 	return nil
 }
 

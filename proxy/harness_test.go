@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"testing"
@@ -37,6 +38,7 @@ type site struct {
 	drain   time.Duration // that stop allows
 	running sync.WaitGroup
 	stopped bool
+	flows   map[Flow]bool // that are open, as TakeFlows tells it
 }
 
 // plan says how a site differs from the usual one: one loop, every user trusted,
@@ -108,7 +110,8 @@ func newSite(t testing.TB, p plan) *site {
 		p.pool(&servers)
 	}
 	s.servers = servers
-	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console})
+	s.proxy = New(Options{Settings: clients, Loops: s.loops, Log: zap.New(core), Console: p.console,
+		Flows: func(netip.Addr) bool { return true }})
 	s.pools = pool.NewSet(pool.Options{Settings: servers, Loops: s.loops, Log: zap.New(core), LoggedIn: s.proxy.LoggedIn, Observe: p.observe})
 	s.proxy.UsePools(s.pools)
 	s.proxy.SetTable(p.table)
@@ -123,8 +126,11 @@ func newSite(t testing.TB, p plan) *site {
 	return s
 }
 
-func (s *site) serve(role route.Role) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (s *site) serve(role route.Role) string { return s.serveAt("127.0.0.1", role) }
+
+// serveAt opens one more port, on another address of the loopback.
+func (s *site) serveAt(host string, role route.Role) string {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -174,6 +180,9 @@ func (s *site) check() {
 	}
 	if n := len(s.proxy.readers.n); n != 0 {
 		s.t.Errorf("nodes with readers after the end: %d, want 0", n)
+	}
+	if f := s.flowing(); len(f) != 0 {
+		s.t.Errorf("connections that are taken for open after the end: %v", f)
 	}
 	if n := len(s.proxy.unknown.tokens); n != 0 {
 		s.t.Errorf("login slots in use after the end: %d, want 0", n)

@@ -31,7 +31,7 @@ func (p *Proxy) login(conn net.Conn, role route.Role) {
 		defer stop()
 		conn.SetDeadline(time.Now().Add(d))
 	}
-	a := &attempt{proxy: p, socket: conn, conn: conn, role: role, free: free, reader: reader{conn: conn}}
+	a := &attempt{proxy: p, socket: conn, conn: conn, role: role, flow: p.flows.opened(conn), free: free, reader: reader{conn: conn}}
 	// A stop must not wait for a client that says nothing. It may still be told.
 	defer context.AfterFunc(p.ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	err := a.run(ctx)
@@ -53,6 +53,7 @@ type attempt struct {
 	client   net.Addr  // whose conn is: its peer's, or whom a load balancer names
 	role     route.Role
 	place    place
+	flow     *Flow  // its own until a session or the console has it; nil when nobody wants to know
 	free     func() // gives back the slot of a client that is not known yet
 	reader   reader
 	startup  *wire.Startup
@@ -158,7 +159,7 @@ func (a *attempt) begin(set *welcomeSet, s *session) error {
 func (a *attempt) handOver(s *session, home *loop.Loop, welcome []byte, then func()) error {
 	p := a.proxy
 	s.place = a.place
-	s.from = a.origin()
+	s.from, s.flow = a.origin(), a.flow
 	s.secret = newSecret(a.startup.Version())
 	p.sessions.add(s, p.settings.Load().PeerID) // from now on it can be found, and must have a home
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -67,6 +68,9 @@ type Options struct {
 	Loops    []*loop.Loop
 	Log      *zap.Logger
 	Console  Console
+	// Flows says of which local addresses TakeFlows tells the connections. It must
+	// not block. With nil there are none.
+	Flows func(local netip.Addr) bool
 }
 
 // Proxy serves clients on any number of listeners.
@@ -97,6 +101,7 @@ type Proxy struct {
 	guesses  guesses
 	welcomes welcomes
 	lookups  *lookups
+	flows    flows
 	counters Counters
 
 	ctx     context.Context
@@ -118,6 +123,7 @@ func New(o Options) *Proxy {
 		keys:    auth.NewKeyCache(keptKeys),
 		log:     o.Log,
 		console: o.Console,
+		flows:   flows{watch: o.Flows},
 		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
 		compute: make(chan struct{}, maxProofs),
 		ctx:     ctx,

@@ -38,6 +38,7 @@ type session struct {
 	user   string // as whom the client has logged in
 	place  place
 	from   *origin
+	flow   *Flow // nil when nobody wants to know
 	// replication is what the client streams; its server is private from the login on.
 	replication replication
 
@@ -94,6 +95,7 @@ type session struct {
 func (s *session) start(l *loop.Loop, fd int, conn *tls.Conn, unread []byte) {
 	s.started = l.Now()
 	if err := l.AddTLS(&s.conn, fd, loop.ClassClient, s, conn, unread); err != nil {
+		s.proxy.flows.closed(s.flow)
 		unix.Close(fd)
 		s.phase = ended
 		s.forget()
@@ -358,6 +360,7 @@ func (s *session) end(why cause, err *wire.Error) {
 	was := s.phase
 	s.leaveQueue()
 	s.phase = ended
+	s.proxy.flows.closed(s.flow)
 	torn := false // there is no place for words of ours inside a message
 	if server := s.server; server != nil {
 		s.server = nil

@@ -96,6 +96,7 @@ func (a *attempt) close() {
 		// libpq takes an end without close_notify for a failed cancel request.
 		a.tlsState.conn.CloseWrite()
 	}
+	a.proxy.flows.closed(a.flow)
 	a.socket.Close()
 }
 
