@@ -21,7 +21,8 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 # compiler that the race detector needs: names of Debian 12's packages.
 PACKAGES := postgresql-15 postgresql-client-15 patroni \
 	etcd-server etcd-client python3-etcd pgbouncer haproxy \
-	python3-psycopg2 python3-psycopg python3-asyncpg nodejs iproute2 util-linux procps ca-certificates \
+	python3-psycopg2 python3-psycopg python3-asyncpg nodejs iproute2 util-linux procps \
+	keepalived nftables tcpdump ca-certificates \
 	gcc libc6-dev
 # npm fetches PostgreSQL 18 and node-postgres (internal/lab/npm). Other packages
 # of nodejs than Debian's bring an npm and refuse Debian's.

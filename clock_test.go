@@ -18,6 +18,7 @@ var wallClock = map[string]string{
 	"admin/metrics.go":              "shows when pgvip started",
 	"bench/failover/credentials.go": "the name of a folder",
 	"bench/failover/judge.go":       "compares with the clock of another program's log",
+	"bench/vip/observer.go":         "the kernel's time stamps of packets",
 	"console/server.go":             "shows when the last request came",
 	"console/session.go":            "the same; and a deadline long ago, which ends a read",
 	"dial/config.go":                "a deadline long ago, which ends a read",
