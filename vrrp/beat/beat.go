@@ -188,7 +188,8 @@ type Counters struct {
 // Event is something an operator wants to know of: a line of the log and of the timeline.
 type Event struct {
 	// Kind is a short stable word: "state", "claim", "refute", "conflict",
-	// "readded", "outage", "release", "peer", "announce", "error".
+	// "readded", "outage", "release", "peer", "announce", "error"; "keeper" is the
+	// main process's own, of a keeper that had to be replaced.
 	Kind string `json:"kind"`
 	Warn bool   `json:"warn,omitempty"`
 	// State is the new one with kind "state", and what notify hooks go by.
