@@ -28,8 +28,10 @@ const (
 	// maxBulk bounds the connections to one peer for larger messages. What finds none
 	// is dropped, and asked for again by who misses it.
 	maxBulk = 4
-	// leaveTimeout bounds each of the steps of a goodbye.
-	leaveTimeout = 300 * time.Millisecond
+	// leaveTimeout bounds each of the steps of a goodbye, adviseTimeout the waiting
+	// for new metadata to be on its way.
+	leaveTimeout  = time.Second
+	adviseTimeout = 300 * time.Millisecond
 )
 
 // protocol is our messages' version. A node takes part with those whose range
@@ -52,19 +54,21 @@ type Cluster struct {
 	running sync.WaitGroup
 	wake    chan struct{} // one token: there is something to say; never closed
 	renew   chan struct{} // one token: memberlist is to advertise again; never closed
+	parting chan struct{} // one token: a peer has heard our goodbye; never closed
 	rejoin  chan struct{} // one token: look for missing peers now; never closed
 
 	mu         sync.Mutex
-	members    map[string]*member // guarded by mu; peers that have been heard of
-	status     Status             // guarded by mu
-	configHash string             // guarded by mu
-	seq        uint64             // guarded by mu; of the last change of status
-	told       uint64             // guarded by mu; the seq that peers were told
-	toldAt     time.Duration      // guarded by mu
-	leaving    bool               // guarded by mu
-	flows      published          // guarded by mu
-	counters   Counters           // guarded by mu
-	refusals   map[string]string  // guarded by mu; why nodes were not admitted
+	members    map[string]*member  // guarded by mu; peers that have been heard of
+	status     Status              // guarded by mu
+	configHash string              // guarded by mu
+	seq        uint64              // guarded by mu; of the last change of status
+	told       uint64              // guarded by mu; the seq that peers were told
+	toldAt     time.Duration       // guarded by mu
+	leaving    bool                // guarded by mu
+	cancels    cancels             // guarded by mu
+	flows      published           // guarded by mu
+	counters   Counters            // guarded by mu
+	refusals   map[string]*refusal // guarded by mu; by their text
 }
 
 // New listens, and looks for the peers from then on.
@@ -83,8 +87,9 @@ func New(o Options) (*Cluster, error) {
 	c := &Cluster{
 		options: o, start: time.Now(), configHash: o.ConfigHash, seq: 1,
 		lines:   &logWriter{log: o.Log},
-		members: make(map[string]*member), refusals: make(map[string]string),
+		members: make(map[string]*member), refusals: make(map[string]*refusal),
 		wake: make(chan struct{}, 1), renew: make(chan struct{}, 1), rejoin: make(chan struct{}, 1),
+		parting: make(chan struct{}, 1),
 	}
 	c.roster.set(o.Peers)
 	if c.ring, err = memberlist.NewKeyring(o.Keys, o.Keys[0]); err != nil {
@@ -139,13 +144,41 @@ func (c *Cluster) now() time.Duration { return time.Since(c.start) }
 
 // Close says goodbye and ends all that New began.
 func (c *Cluster) Close() {
-	c.mu.Lock()
-	c.leaving = true
-	messages := c.toAllLocked(c.reportLocked(c.now()), true)
-	c.mu.Unlock()
-	c.send(messages)
+	c.goodbye()
 	_ = c.list.Leave(leaveTimeout) // it only fails when nobody could be told
 	c.end()
+}
+
+// goodbye tells the peers until all have heard it: memberlist's own word for it does
+// not come with what we are told.
+func (c *Cluster) goodbye() {
+	c.mu.Lock()
+	c.leaving = true
+	c.mu.Unlock()
+	deadline := time.NewTimer(leaveTimeout)
+	defer deadline.Stop()
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		c.mu.Lock()
+		var deaf []message
+		for _, m := range c.toAllLocked(c.reportLocked(c.now())) {
+			if !c.members[m.to.Name].parted {
+				deaf = append(deaf, m)
+			}
+		}
+		c.mu.Unlock()
+		if len(deaf) == 0 {
+			return
+		}
+		c.send(deaf)
+		select {
+		case <-t.C:
+		case <-c.parting:
+		case <-deadline.C:
+			return
+		}
+	}
 }
 
 // end is Close without a word.
@@ -265,12 +298,12 @@ func (c *Cluster) turn(now time.Duration) []message {
 	defer c.mu.Unlock()
 	var out []message
 	if delta, ok := c.flows.delta(); ok {
-		out = append(out, c.toAllLocked(delta.append(c.beginLocked(kindFlows)), false)...)
+		out = append(out, c.toAllLocked(delta.append(c.beginLocked(kindFlows)))...)
 	}
 	since := now - c.toldAt
 	if since >= reportInterval || c.told != c.seq && since >= reportPause || c.toldAt == 0 {
 		c.told, c.toldAt = c.seq, now
-		out = append(out, c.toAllLocked(c.reportLocked(now), false)...)
+		out = append(out, c.toAllLocked(c.reportLocked(now))...)
 	}
 	for _, m := range c.members {
 		if m.alive && m.flows.behind() && now-m.wanted >= wantPause {
@@ -301,11 +334,11 @@ type message struct {
 	reliable bool
 }
 
-func (c *Cluster) toAllLocked(body []byte, reliable bool) []message {
+func (c *Cluster) toAllLocked(body []byte) []message {
 	var list []message
 	for _, m := range c.members {
 		if m.alive {
-			list = append(list, message{to: m.node, body: body, reliable: reliable})
+			list = append(list, message{to: m.node, body: body})
 		}
 	}
 	return list
@@ -366,7 +399,7 @@ func (c *Cluster) advertise() {
 	for {
 		select {
 		case <-c.renew:
-			_ = c.list.UpdateNode(leaveTimeout) // nobody there to be told
+			_ = c.list.UpdateNode(adviseTimeout) // nobody there to be told
 		case <-c.ctx.Done():
 			return
 		}

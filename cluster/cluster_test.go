@@ -102,7 +102,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("boot %s is still that of the first process", n.Boot)
 	}
 	b.kill()
-	l.addrs["lb2"] = newLAN(t, "lb2").addrs["lb2"]
+	l.move("lb2")
 	if err := a.Reload(a.options.Keys, l.peers("lb1"), "same"); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ type kind byte
 
 const (
 	kindReport     kind = iota + 1 // report: what a node says of itself
+	kindFarewell                   // nothing: a goodbye has been heard
 	kindFlows                      // flowDelta
 	kindAllFlows                   // flowImage
 	kindWantFlows                  // nothing: the flowImage is asked for
@@ -49,11 +50,6 @@ func parseHeader(d *decoder) (header, error) {
 }
 
 func appendText(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
-func appendBytes(b, s []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
 }
@@ -135,15 +131,6 @@ func (d *decoder) text(most int) string {
 		return ""
 	}
 	return string(d.take(n))
-}
-
-func (d *decoder) bytes(most int) []byte {
-	n := d.count(1)
-	if n > most {
-		d.fail()
-		return nil
-	}
-	return append([]byte(nil), d.take(n)...)
 }
 
 // appendAddrPort writes the address's length, its bytes and the port.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
+	"net/netip"
 	"testing"
 
 	"github.com/hashicorp/memberlist"
@@ -43,6 +44,25 @@ func FuzzHeader(f *testing.F) {
 		e := &decoder{b: h.append(nil)}
 		if again, err := parseHeader(e); err != nil || again != h || len(e.b) != 0 {
 			t.Fatalf("%v became %v, %v", h, again, err)
+		}
+	})
+}
+
+// FuzzCancel: the same of cancel requests and their answers.
+func FuzzCancel(f *testing.F) {
+	f.Add(cancelCall{id: 3, CancelRequest: CancelRequest{ProcessID: 7, Secret: []byte("abcd"), From: netip.MustParseAddr("10.0.0.1")}}.append(nil))
+	f.Add(cancelAnswer{id: 3, right: true}.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if v, err := parseCancelCall(&decoder{b: b}); err == nil {
+			again, err := parseCancelCall(&decoder{b: v.append(nil)})
+			if err != nil || again.id != v.id || again.From != v.From || again.ProcessID != v.ProcessID || !bytes.Equal(again.Secret, v.Secret) {
+				t.Fatalf("%v became %v, %v", v, again, err)
+			}
+		}
+		if v, err := parseCancelAnswer(&decoder{b: b}); err == nil {
+			if again, err := parseCancelAnswer(&decoder{b: v.append(nil)}); err != nil || again != v {
+				t.Fatalf("%v became %v, %v", v, again, err)
+			}
 		}
 	})
 }

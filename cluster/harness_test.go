@@ -23,11 +23,11 @@ func key(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
 
 // lan is the network between the nodes of a test, which can be cut.
 type lan struct {
-	t     testing.TB
-	addrs map[string]string
+	t testing.TB
 
-	mu  sync.Mutex
-	cut map[[2]string]bool // from, to
+	mu    sync.Mutex
+	addrs map[string]string
+	cut   map[[2]string]bool // from, to
 }
 
 // newLAN finds an address for each node.
@@ -41,6 +41,14 @@ func newLAN(t testing.TB, names ...string) *lan {
 		l.addrs[name] = a
 	}
 	return l
+}
+
+// move gives a node another address.
+func (l *lan) move(name string) {
+	addr := newLAN(l.t, name).addrs[name]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addrs[name] = addr
 }
 
 // part cuts or joins two nodes, in both directions.

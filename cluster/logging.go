@@ -12,6 +12,7 @@ import (
 const (
 	logBurst = 10
 	logPace  = time.Second // each, beyond that
+	maxLine  = 300
 )
 
 // logWriter makes memberlist's lines those of our log. What operators need to know
@@ -35,6 +36,10 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		}
 	}
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
+	text = text[:min(len(text), maxLine)]
+	if bytes.HasPrefix(text, []byte("Refuting")) {
+		level = []byte("INFO") // every restart has one
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch string(level) {

@@ -18,8 +18,10 @@ type member struct {
 	node  *memberlist.Node // a copy, with the address as memberlist last had it
 	alive bool             // as memberlist sees it
 	left  bool             // it has said goodbye
-	since time.Duration    // of the last change of alive
-	heard time.Duration    // when its last message came, -1 for never
+	// parted says that it has heard our goodbye.
+	parted bool
+	since  time.Duration // of the last change of alive
+	heard  time.Duration // when its last message came, -1 for never
 
 	boot string
 	past []string
@@ -31,6 +33,8 @@ type member struct {
 	wanted time.Duration // when what is missing was last asked for
 	served time.Duration // when it was last sent all flows
 	bulk   int           // messages by TCP on their way to it
+
+	calling, serving int // cancel requests on their way to it, and served for it
 
 	trouble string // why it could not be joined
 }
@@ -237,10 +241,18 @@ func (c *Cluster) handleLocked(m *member, h header, d *decoder, now time.Duratio
 	switch h.kind {
 	case kindReport:
 		r, err := parseReport(d.b)
-		if err == nil {
-			m.hear(r)
+		if err != nil {
+			return nil, err
 		}
-		return nil, err
+		m.hear(r)
+		if r.Leaving && m.alive {
+			return []message{{to: m.node, body: c.beginLocked(kindFarewell)}}, nil
+		}
+		return nil, nil
+	case kindFarewell:
+		m.parted = true
+		poke(c.parting)
+		return nil, nil
 	case kindFlows:
 		v, err := parseFlowDelta(d)
 		if err == nil {
@@ -251,6 +263,18 @@ func (c *Cluster) handleLocked(m *member, h header, d *decoder, now time.Duratio
 		v, err := parseFlowImage(d)
 		if err == nil {
 			m.flows.replace(v)
+		}
+		return nil, err
+	case kindCancel:
+		v, err := parseCancelCall(d)
+		if err == nil {
+			c.serveCancelLocked(m, v)
+		}
+		return nil, err
+	case kindCancelDone:
+		v, err := parseCancelAnswer(d)
+		if err == nil {
+			c.answeredLocked(m, v)
 		}
 		return nil, err
 	case kindWantFlows:

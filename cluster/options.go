@@ -37,6 +37,9 @@ type Options struct {
 	// Event is told what operators want to know of; nil for nobody. It must not
 	// block.
 	Event func(Event)
+	// Cancel carries out a cancel request that came to a peer, and reports whether
+	// it was right; nil refuses. It may block, and ends before Close does.
+	Cancel func(CancelRequest) bool
 	// filter loses what a test wants to be lost: packets and connections to an
 	// address. nil loses nothing.
 	filter func(to netip.AddrPort) bool

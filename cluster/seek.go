@@ -83,22 +83,47 @@ func (c *Cluster) join(name string) {
 	}
 }
 
-// refused tells of somebody who was not admitted, once for each text.
+// Refusals are told once for each text. That somebody has this node's name is told
+// only when it goes on: after a restart with another address the peers speak of the
+// process before for a moment.
+const (
+	maxRefusals = 64 // are remembered
+	nameDoubt   = 2 * time.Second
+)
+
+// refusal is somebody who was not admitted.
+type refusal struct {
+	since time.Duration
+	told  bool
+}
+
+// refused tells of somebody who was not admitted.
 func (c *Cluster) refused(kind EventKind, node, text string) {
-	c.mu.Lock()
-	known := c.refusals[node] == text
-	if len(c.refusals) >= maxRefusals {
-		clear(c.refusals)
+	doubt := time.Duration(0)
+	if kind == NameTaken {
+		doubt = nameDoubt
 	}
-	c.refusals[node] = text
-	c.mu.Unlock()
-	if !known {
+	if c.notesRefusal(text, doubt) {
 		c.event(Event{Kind: kind, Node: node, Warn: true, Text: text})
 	}
 }
 
-// maxRefusals bounds the refused nodes whose reason is remembered.
-const maxRefusals = 64
+// notesRefusal reports that a refusal is to be told now.
+func (c *Cluster) notesRefusal(text string, doubt time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.refusals[text]
+	if r == nil {
+		if len(c.refusals) >= maxRefusals {
+			clear(c.refusals)
+		}
+		r = &refusal{since: c.now()}
+		c.refusals[text] = r
+	}
+	tell := !r.told && c.now()-r.since >= doubt
+	r.told = r.told || tell
+	return tell
+}
 
 // oneLine makes memberlist's list of errors, which here has one, readable.
 func oneLine(err error) string {

@@ -54,6 +54,10 @@ type Counters struct {
 	Crowded    uint64 // connections beyond those that one peer may have
 	SendErrors uint64 // messages that could not be sent
 
+	CancelsForwarded uint64 // cancel requests sent to a peer
+	CancelsServed    uint64 // carried out for a peer
+	CancelsRefused   uint64 // of a peer that is not here, or one too many
+
 	FlowsDropped uint64 // clients beyond MaxFlows
 }
 

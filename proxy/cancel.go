@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"net"
@@ -42,10 +43,80 @@ func newSecret(version uint32) []byte {
 // cancel serves a cancel request. As PostgreSQL does, it answers nothing,
 // whether the key was right or not.
 func (p *Proxy) cancel(request *wire.Startup, from net.Addr) {
-	s := p.recognise(request, from)
-	if s == nil {
-		return
+	if p.cancelHere(request, from) == unknownKey && !p.forward(request, from) {
+		p.mistaken(request, from)
 	}
+}
+
+// CancelFor carries out a cancel request that came to another node, and reports
+// whether the key was right. It does what would have been done had the client come
+// here, but for sending it on.
+func (p *Proxy) CancelFor(id uint32, key []byte, from net.Addr) bool {
+	request := &wire.Startup{ProcessID: id, SecretKey: key}
+	whose := p.cancelHere(request, from)
+	if whose == unknownKey {
+		p.mistaken(request, from)
+	}
+	return whose == ourKey
+}
+
+// forwardTimeout bounds how long a client waits for another node to carry out its
+// request. PostgreSQL is told within cancel_wait_timeout there.
+const forwardTimeout = 10 * time.Second
+
+// forward sends a request to the node that gave out its key, and waits until it has
+// been carried out there. Whether the key is right shows only then, so it counts as
+// a guess until that node has said otherwise.
+func (p *Proxy) forward(request *wire.Startup, from net.Addr) bool {
+	peer := peerOf(request.ProcessID)
+	if p.forwardTo == nil || peer == p.settings.Load().PeerID || !p.guesses.allowed(from, time.Now()) {
+		return false
+	}
+	p.guesses.wrong(from, time.Now())
+	ctx, cancel := context.WithTimeout(p.ctx, forwardTimeout)
+	defer cancel()
+	right, err := p.forwardTo(ctx, peer, request.ProcessID, request.SecretKey, from)
+	switch {
+	case err != nil:
+		p.counters.CancelsForeign.Add(1)
+	case right:
+		p.guesses.right(from)
+		p.counters.CancelsForwarded.Add(1)
+	default:
+		p.counters.CancelsWrong.Add(1)
+	}
+	return true
+}
+
+// owner says whose a cancel key is.
+type owner uint8
+
+const (
+	unknownKey owner = iota // no session's here
+	ourKey                  // its session has been told
+	unreadKey               // who sends it has guessed too often
+)
+
+// cancelHere carries out a request whose key is of a session or an operator of this
+// node. It returns when that has been done.
+func (p *Proxy) cancelHere(request *wire.Startup, from net.Addr) owner {
+	if !p.guesses.allowed(from, time.Now()) {
+		p.counters.CancelsIgnored.Add(1)
+		return unreadKey
+	}
+	s := p.sessions.find(request.ProcessID)
+	if s != nil && subtle.ConstantTimeCompare(request.SecretKey, s.secret) == 1 {
+		p.carryOut(s)
+		return ourKey
+	}
+	if s == nil && p.console.Cancel != nil && p.console.Cancel(request.ProcessID, request.SecretKey) {
+		return ourKey
+	}
+	return unknownKey
+}
+
+// carryOut cancels what a session has running.
+func (p *Proxy) carryOut(s *session) {
 	p.counters.Cancels.Add(1)
 	done := make(chan struct{})
 	s.post(func() { s.cancelQuery(func() { close(done) }) })
@@ -58,27 +129,14 @@ func (p *Proxy) cancel(request *wire.Startup, from net.Addr) {
 	}
 }
 
-// recognise finds the session that a cancel request is about, if its key is
-// right and who sends it has not guessed too often.
-func (p *Proxy) recognise(request *wire.Startup, from net.Addr) *session {
-	if !p.guesses.allowed(from, time.Now()) {
-		p.counters.CancelsIgnored.Add(1)
-		return nil
-	}
-	s := p.sessions.find(request.ProcessID)
-	if s != nil && subtle.ConstantTimeCompare(request.SecretKey, s.secret) == 1 {
-		return s
-	}
-	if s == nil && p.console.Cancel != nil && p.console.Cancel(request.ProcessID, request.SecretKey) {
-		return nil
-	}
+// mistaken counts a request whose key is nobody's.
+func (p *Proxy) mistaken(request *wire.Startup, from net.Addr) {
 	p.guesses.wrong(from, time.Now())
 	if peerOf(request.ProcessID) != p.settings.Load().PeerID {
 		p.counters.CancelsForeign.Add(1)
 	} else {
 		p.counters.CancelsWrong.Add(1)
 	}
-	return nil
 }
 
 // cancelQuery cancels what the client has running, and calls done when the

@@ -50,6 +50,16 @@ func (g *guesses) wrong(from net.Addr, now time.Time) {
 	g.paid[where] = due.Add(guessPace)
 }
 
+// right takes back one wrong: the key was right after all.
+func (g *guesses) right(from net.Addr) {
+	where := neighbourhood(from)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if due, known := g.paid[where]; known {
+		g.paid[where] = due.Add(-guessPace)
+	}
+}
+
 // forget makes room: for all who have paid, or else for any one of the others.
 func (g *guesses) forget(now time.Time) {
 	var any netip.Prefix

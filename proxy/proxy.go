@@ -54,6 +54,8 @@ type Counters struct {
 	CancelsForeign atomic.Uint64 // with a key of another pgvip
 	CancelsIgnored atomic.Uint64 // unread, after too many of those from one address
 
+	CancelsForwarded atomic.Uint64 // that another pgvip has carried out
+
 	// Clients that wait for a node, now.
 	Parked        atomic.Int64  // sessions
 	LoginsParked  atomic.Int64  // clients that are still logging in
@@ -71,6 +73,9 @@ type Options struct {
 	// Flows says of which local addresses TakeFlows tells the connections. It must
 	// not block. With nil there are none.
 	Flows func(local netip.Addr) bool
+	// Forward has the node with this peer_id carry out a cancel request, and reports
+	// whether its key was right; nil without other nodes.
+	Forward func(ctx context.Context, peer int, id uint32, key []byte, from net.Addr) (right bool, err error)
 }
 
 // Proxy serves clients on any number of listeners.
@@ -82,6 +87,7 @@ type Proxy struct {
 	keys       *auth.KeyCache
 	log        *zap.Logger
 	console    Console
+	forwardTo  func(ctx context.Context, peer int, id uint32, key []byte, from net.Addr) (bool, error)
 	mockSecret [32]byte // for settings that have none
 
 	// Atomic.
@@ -124,6 +130,9 @@ func New(o Options) *Proxy {
 		log:     o.Log,
 		console: o.Console,
 		flows:   flows{watch: o.Flows},
+
+		forwardTo: o.Forward,
+
 		unknown: crowd{tokens: make(chan struct{}, maxLogins)},
 		compute: make(chan struct{}, maxProofs),
 		ctx:     ctx,

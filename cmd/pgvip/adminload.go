@@ -90,6 +90,7 @@ func (w *window) counters() []admin.Counter {
 		{Name: "pgvip_proxy_logins_active", Help: "Clients that are logging in.", Value: float64(w.proxy.Logins()), Gauge: true},
 		{Name: "pgvip_proxy_turned_away_total", Help: "Clients for whom there was no file descriptor.", Value: float64(p.TurnedAway.Load())},
 		{Name: "pgvip_proxy_cancels_total", Help: "Cancel requests of clients.", Value: float64(p.Cancels.Load())},
+		{Name: "pgvip_proxy_cancels_forwarded_total", Help: "Cancel requests that another pgvip has carried out.", Value: float64(p.CancelsForwarded.Load())},
 		{Name: "pgvip_proxy_cancels_dropped_total", Help: "Cancel requests that were dropped.", Label: "cause", Of: "wrong key", Value: float64(p.CancelsWrong.Load())},
 		{Name: "pgvip_proxy_cancels_dropped_total", Help: "Cancel requests that were dropped.", Label: "cause", Of: "another pgvip's", Value: float64(p.CancelsForeign.Load())},
 		{Name: "pgvip_proxy_cancels_dropped_total", Help: "Cancel requests that were dropped.", Label: "cause", Of: "too many", Value: float64(p.CancelsIgnored.Load())},
