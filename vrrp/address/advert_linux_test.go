@@ -48,6 +48,7 @@ func TestAdvertsByMulticast(t *testing.T) {
 		t.Run(tt.group, func(t *testing.T) {
 			o := Options{Addresses: prefixes(tt.vip)}
 			a, b := l.hosts[0].open(o), l.hosts[1].open(o)
+			eventually(t, "sources", func() bool { return a.Source().IsValid() && b.Source().IsValid() })
 			source := a.Source()
 			if tt.group == "224.0.0.18" && source != netip.MustParseAddr("10.9.0.1") {
 				t.Errorf("the source is %s, want the interface's address", source)
@@ -153,6 +154,7 @@ func TestAdvertsSurviveTheInterface(t *testing.T) {
 			if netip.MustParsePrefix(vip).Addr().Is6() {
 				l.hosts[1].add("fd09::2/64") // as the kernel drops them with the link
 			}
+			l.forwards(2)
 			eventually(t, "the link", func() bool { return b.Link().Up && b.Source().IsValid() })
 			say(t, a, "after a flap")
 			hear(t, b, "after a flap")

@@ -253,3 +253,70 @@ func TestLinkDownAndUpIsTold(t *testing.T) {
 		t.Errorf("the link is %+v with its carrier back", e.Link)
 	}
 }
+
+// The last owner may not be gone yet: duplicate address detection would find it, and
+// leave the address unusable (dadfailed).
+func TestIPv6IsUsableAtOnceThoughTheLastOwnerHasIt(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	o := Options{Addresses: prefixes("fd09::100/128")}
+	keep(t, l.hosts[0].open(o))
+	heir := l.hosts[1]
+	for _, name := range []string{"all", "eth0"} {
+		heir.sysctl("net/ipv6/conf/"+name+"/accept_dad", "1")
+	}
+	p := heir.open(o)
+	for range 3 {
+		if err := p.Hold(); err != nil {
+			t.Fatal(err)
+		}
+		a, ok := heir.has(vip6)
+		if !ok || a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+			t.Fatalf("there: %t, flags %#x, want it to be usable", ok, a.Flags)
+		}
+		heir.do(func() error {
+			c, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(vip6, 0)),
+				net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[fd09::1]:9")))
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		})
+	}
+}
+
+func TestWhatIsToldOfAddresses(t *testing.T) {
+	there := []netlink.Addr{{IPNet: &net.IPNet{IP: vip4.AsSlice(), Mask: net.CIDRMask(32, 32)}}}
+	tests := []struct {
+		name          string
+		held, was, is bool
+		want          Kind // 0 for nothing
+	}{
+		{"held and there", true, true, true, 0},
+		{"held and gone", true, true, false, Removed},
+		{"held but never there", true, false, false, 0},
+		{"held and just come", true, false, true, 0},
+		{"a stranger's", false, false, true, Appeared},
+		{"a stranger's still", false, true, true, 0},
+		{"a stranger's no more", false, true, false, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &Port{vips: []netip.Addr{vip4}, held: tt.held, present: map[netip.Addr]bool{vip4: tt.was}}
+			var list []netlink.Addr
+			if tt.is {
+				list = there
+			}
+			var got Kind
+			for _, e := range p.compareAddressesLocked(list) {
+				got = e.Kind
+			}
+			if got != tt.want {
+				t.Errorf("told %q, want %q", got, tt.want)
+			}
+			if again := p.compareAddressesLocked(list); len(again) > 0 {
+				t.Errorf("told again: %v", again)
+			}
+		})
+	}
+}

@@ -221,14 +221,16 @@ func (l *lan) plug(i int) {
 	}
 	l.hub.up(port)
 	h.up("eth0")
-	h.carrier()
+	l.forwards(i)
 }
 
-// carrier waits until eth0 runs.
-func (h *host) carrier() {
-	h.t.Helper()
-	eventually(h.t, "a carrier", func() bool {
-		return h.link("eth0").Attrs().RawFlags&unix.IFF_RUNNING != 0
+// forwards waits until frames of host i get through: a carrier is told up to a second
+// late, and only then the bridge opens its port.
+func (l *lan) forwards(i int) {
+	l.hub.t.Helper()
+	runs := func(h *host, name string) bool { return h.link(name).Attrs().RawFlags&unix.IFF_RUNNING != 0 }
+	eventually(l.hub.t, "a carrier", func() bool {
+		return runs(l.hosts[i-1], "eth0") && runs(l.hub, fmt.Sprintf("p%d", i))
 	})
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pgvip/pgvip/vrrp/beat"
 )
 
@@ -115,6 +117,36 @@ func TestTickleSparesLivingConnections(t *testing.T) {
 		if _, err := near.Read(make([]byte, 1)); err != nil {
 			t.Errorf("the client of %s: %v, want to be left alone", vip, err)
 		}
+	}
+}
+
+// The first segment may come before the client's neighbour cache moved.
+func TestTickleComesThrice(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	p := l.hosts[0].open(both())
+	keep(t, p)
+	var s *socket
+	l.hosts[1].do(func() (err error) {
+		s, err = openSocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP)
+		return err
+	})
+	defer s.close()
+	p.Tickle([]beat.Flow{{
+		Client: netip.MustParseAddrPort("10.9.0.2:40000"), VIP: netip.AddrPortFrom(vip4, 5000),
+	}})
+	n := 0
+	eventually(t, "three segments", func() bool {
+		s.drain(func(m message) { n++ })
+		return n >= 3
+	})
+	eventually(t, "the end", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.tickles) == 0
+	})
+	if n := p.Counters().Tickled; n != 1 {
+		t.Errorf("%d clients counted, want 1", n)
 	}
 }
 
