@@ -88,7 +88,8 @@ type Arbiter struct {
 	writes  int             // guarded by mu; under way
 }
 
-// New makes an arbiter; nothing is dialed before Run.
+// New makes an arbiter; nothing is dialed before Run. Certificates are read now, and
+// when they cannot be, again before each connection.
 func New(opt Options) (*Arbiter, error) {
 	switch {
 	case len(opt.Etcd.Endpoints) == 0:
@@ -101,7 +102,9 @@ func New(opt Options) (*Arbiter, error) {
 	// Nodes of one site must not all begin with the same member.
 	first := rand.IntN(len(opt.Etcd.Endpoints))
 	for i := range min(maxLinks, len(opt.Etcd.Endpoints)) {
-		a.links = append(a.links, &link{arbiter: a, at: (first + i) % len(opt.Etcd.Endpoints)})
+		l := &link{arbiter: a, at: (first + i) % len(opt.Etcd.Endpoints)}
+		_ = l.readTLS() // Trouble tells it
+		a.links = append(a.links, l)
 	}
 	return a, nil
 }

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/pgvip/pgvip/tlsconf"
-	"github.com/pgvip/pgvip/vrrp/beat"
 	"github.com/pgvip/pgvip/vrrp/owner"
 )
 
@@ -45,6 +44,9 @@ type link struct {
 	missed  int              // requests in a row without an answer in time
 	heard   time.Duration    // when the last request was sent that was answered
 	trouble bool             // told, and not over
+
+	// Owned by run.
+	tls *tls.Config // as last read
 }
 
 // run serves one session after the other until ctx ends.
@@ -144,8 +146,7 @@ func (l *link) dial(ctx context.Context) (*clientv3.Client, error) {
 	a.mu.Lock()
 	endpoint := a.opt.Etcd.Endpoints[l.at]
 	a.mu.Unlock()
-	conf, err := clientTLS(&a.opt.Etcd)
-	if err != nil {
+	if err := l.readTLS(); err != nil {
 		return nil, err
 	}
 	return clientv3.New(clientv3.Config{
@@ -153,7 +154,7 @@ func (l *link) dial(ctx context.Context) (*clientv3.Client, error) {
 		Context:   ctx,
 		Username:  a.opt.Etcd.Username,
 		Password:  a.opt.Etcd.Password,
-		TLS:       conf,
+		TLS:       l.tls,
 		// With a user, New asks for a token and waits this long.
 		DialTimeout: 2 * Timeout,
 		// gRPC's own limits: below 10 s it pings each 10 s. The reads are faster.
@@ -169,15 +170,21 @@ func (l *link) dial(ctx context.Context) (*clientv3.Client, error) {
 	})
 }
 
-// clientTLS reads the files anew, so that certificates may be replaced.
-func clientTLS(e *beat.Etcd) (*tls.Config, error) {
+// readTLS reads the files anew, so that certificates may be replaced. Those that
+// cannot be read any more, for the keeper has given up its privileges or they are
+// being replaced right now, are used as they were.
+func (l *link) readTLS() error {
+	e := &l.arbiter.opt.Etcd
 	if !e.TLS {
-		return nil, nil
+		return nil
 	}
 	conf, err := tlsconf.Client(tlsconf.Options{Mode: tlsconf.VerifyFull, CAFile: e.CACert, CertFile: e.Cert, KeyFile: e.Key})
-	if err != nil {
-		return nil, err
+	switch {
+	case err == nil:
+		conf.ServerName = e.ServerName
+		l.tls = conf
+	case l.tls == nil:
+		return err
 	}
-	conf.ServerName = e.ServerName
-	return conf, nil
+	return nil
 }
