@@ -31,7 +31,7 @@ func clusterSectionKeys() []setting[Cluster] {
 		atStart(key("name", "", nodeName, func(c *Cluster) *string { return &c.Name })),
 		atStart(key("address", "", peerAddress, func(c *Cluster) *Address { return &c.Address })),
 		atStart(list("heartbeat", "", ipPort, func(c *Cluster) *[]netip.AddrPort { return &c.Heartbeat })),
-	}, atStartAll(secret("keys", func(c *Cluster) *Secret { return &c.Secrets })), []setting[Cluster]{
+	}, secret("keys", func(c *Cluster) *Secret { return &c.Secrets }), []setting[Cluster]{
 		atStart(table("peers", peerKeys(), func(c *Cluster) *map[string]Peer { return &c.Peers })),
 	})
 }
@@ -41,14 +41,6 @@ func peerKeys() []setting[Peer] {
 		must(key("address", "", peerAddress, func(p *Peer) *Address { return &p.Address })),
 		list("heartbeat", "", ipPort, func(p *Peer) *[]netip.AddrPort { return &p.Heartbeat }),
 	}
-}
-
-// atStartAll is atStart for a list of settings.
-func atStartAll[S any](all []setting[S]) []setting[S] {
-	for i := range all {
-		all[i] = atStart(all[i])
-	}
-	return all
 }
 
 // Keys gives the keys that seal what nodes tell each other; the first one sends.

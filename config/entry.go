@@ -97,7 +97,11 @@ func KeepRunning(running, next *Config) []Kept {
 			kept = append(kept, k)
 		}
 	}
-	// The keys of the virtual IP fit each other only as a whole.
+	// The keys of the virtual IP fit each other only as a whole, and so do peers and
+	// the keys that they are known by.
+	if slices.ContainsFunc(kept, func(k Kept) bool { return strings.HasPrefix(k.Key, "cluster.") }) {
+		next.Cluster = running.Cluster
+	}
 	if slices.ContainsFunc(kept, func(k Kept) bool { return strings.HasPrefix(k.Key, "vip.") }) {
 		next.VIP = running.VIP
 	}

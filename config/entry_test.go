@@ -166,7 +166,7 @@ func TestKeepRunningKeepsTheVirtualIPAsAWhole(t *testing.T) {
 		{"priority", "priority: 90", "priority: 80", nil, 80},
 		{"address with priority", "[10.0.0.100], priority: 90", "[10.0.0.101], priority: 80", []string{"vip.addresses"}, 90},
 		{"peer", "lb2:", "lb3:", []string{"cluster.peers"}, 90},
-		{"section", withVIP, minimal, []string{"vip.interface", "vip.addresses", "cluster.address", "cluster.keys", "cluster.peers"}, 90},
+		{"section", withVIP, minimal, []string{"vip.interface", "vip.addresses", "cluster.address", "cluster.peers"}, 90},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			running, next := mustParse(t, withVIP), mustParse(t, strings.Replace(withVIP, tt.old, tt.now, 1))

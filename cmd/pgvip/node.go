@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgvip/pgvip/admin"
 	"github.com/pgvip/pgvip/auth"
+	"github.com/pgvip/pgvip/cluster"
 	"github.com/pgvip/pgvip/config"
 	"github.com/pgvip/pgvip/console"
 	"github.com/pgvip/pgvip/dial"
@@ -38,6 +39,8 @@ type node struct {
 	console *console.Server
 	desk    *desk
 	admin   *admin.HTTP
+	cluster *cluster.Cluster // nil without other nodes
+	boot    string           // names this process among all
 
 	operators []net.Listener
 
@@ -60,7 +63,7 @@ func (n *node) config() *config.Config { return n.inputs.Load().config }
 // newNode builds all parts and opens the listeners, so that a port in use is
 // found before anything has started.
 func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) {
-	n := &node{log: log, level: level, stops: make(chan stop, 1)}
+	n := &node{log: log, level: level, stops: make(chan stop, 1), boot: newBoot()}
 	n.inputs.Store(in)
 	if err := n.build(in); err != nil {
 		for _, l := range append(n.listeners(), n.operators...) {
@@ -98,7 +101,7 @@ func (n *node) build(in *inputs) error {
 	monitor := health.NewMonitor(n.healthConfig(c))
 	n.desk = newDesk(n)
 	n.console = console.New(console.Options{Target: n.desk, Version: version, Port: c.Listen.Primary[0].Port})
-	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions()})
+	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions(), Forward: n.forwardCancel})
 	n.pools = pool.NewSet(pool.Options{
 		Settings: poolSettings(in),
 		Loops:    n.loops,
@@ -114,7 +117,7 @@ func (n *node) build(in *inputs) error {
 	n.control.doubt = n.pools.Doubt
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
 	n.admin = n.newAdmin(in)
-	return nil
+	return n.startCluster()
 }
 
 // moved has servers replaced whose host's name leads elsewhere by now.
@@ -150,6 +153,9 @@ func (n *node) start() {
 	n.stopControl = stop
 	n.running.Go(func() { n.control.Run(ctx) })
 	n.running.Go(func() { n.desk.keepAverages(ctx) })
+	if n.cluster != nil {
+		n.running.Go(func() { n.keepStatus(ctx) })
+	}
 	for _, l := range n.primary {
 		n.proxy.Serve(l, route.Primary)
 	}
@@ -170,6 +176,7 @@ func (n *node) stop(ctx context.Context) {
 		l.Close()
 	}
 	n.running.Wait()
+	n.stopCluster()
 	n.console.Close()
 	n.stopAdmin()
 }

@@ -70,6 +70,7 @@ func (n *node) apply(in *inputs) {
 	n.proxy.Apply(proxySettings(in))
 	n.pools.Apply(poolSettings(in))
 	n.control.Again()
+	n.reloadCluster(in.config)
 	if !before.serverTLS.Same(in.serverTLS) {
 		// What was good enough before may not be any more.
 		n.pools.Reconnect("")
