@@ -65,10 +65,12 @@ const (
 	// Removed: an address that is being held is not there any more, and it was not
 	// Release: somebody removed it, or the kernel did because it was not refreshed.
 	Removed
-	// Appeared: an address is there that is not being held: somebody added it.
+	// Appeared: an address is there that is not being held: somebody added it. Of
+	// what was there before Open, Present knows.
 	Appeared
 	// Claimed: a frame of Event.MAC, which is none of this machine's, claims
-	// Event.Address for itself. Repeats of a claim come at most once a second.
+	// Event.Address for itself: its owner, or a rival if the addresses are held here.
+	// Repeats of a claim come at most once a second.
 	Claimed
 	// Probed is the outcome of the Probe with the number Event.Probe: Event.MAC
 	// answered for Event.Address; or nobody did when both are zero; or, with
@@ -127,7 +129,7 @@ type Packet struct {
 // Counters only grow.
 type Counters struct {
 	Announced      uint64 // frames sent: gratuitous ARP and unsolicited NA
-	Claims         uint64 // frames of rivals
+	Claims         uint64 // frames of rivals while the addresses were held
 	Tickled        uint64 // clients
 	AdvertsDropped uint64 // received, while Adverts was not read
 	AdvertsRefused uint64 // received, but not from a peer, or not the way that is configured

@@ -82,7 +82,7 @@ func (p *Port) announceDue() (time.Duration, error) {
 	defer p.mu.Unlock()
 	now := boot()
 	var err error
-	if !p.held || now > time.Duration(p.allowed.Load()) {
+	if !p.held.Load() || now > time.Duration(p.allowed.Load()) {
 		return never, nil // what is due stays due until Allow
 	}
 	if link := p.Link(); p.schedule.due(now) && link.Up {

@@ -152,7 +152,9 @@ func (p *Port) heardClaim(c claim) {
 	if !rival {
 		return
 	}
-	p.claims.Add(1)
+	if p.held.Load() {
+		p.claims.Add(1)
+	}
 	c.mac = clone(c.mac)
 	if pr := p.probe.Load(); pr != nil {
 		pr.answer(c)

@@ -143,14 +143,21 @@ func TestOwnOtherInterfaceIsNoRival(t *testing.T) {
 	}
 	p := h.open(Options{Addresses: prefixes("10.9.0.100/32")})
 	next(t, p, LinkChanged)
+	theirs := claim{vip4, net.HardwareAddr{2, 0, 0, 0, 0, 2}}
+	p.heardClaim(theirs)
+	if n := p.Counters().Claims; n != 0 {
+		t.Errorf("%d claims counted of an address that is not held", n)
+	}
+	next(t, p, Claimed)
+	keep(t, p)
 	p.heardClaim(claim{vip4, second})
 	p.heardClaim(claim{vip4, h.mac})
 	if n := p.Counters().Claims; n != 0 {
 		t.Errorf("%d claims of own interfaces", n)
 	}
-	p.heardClaim(claim{vip4, net.HardwareAddr{2, 0, 0, 0, 0, 2}})
-	if e := next(t, p, Claimed); e.MAC[5] != 2 {
-		t.Errorf("claim of %s", e.MAC)
+	p.heardClaim(theirs) // told again at once, since the addresses are held now
+	if e := next(t, p, Claimed); e.MAC[5] != 2 || p.Counters().Claims != 1 {
+		t.Errorf("claim of %s, %d counted", e.MAC, p.Counters().Claims)
 	}
 }
 

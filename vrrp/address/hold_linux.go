@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -15,10 +16,10 @@ import (
 func (p *Port) Hold() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.held {
+	if !p.held.Load() {
 		p.claimants.forget()
 	}
-	p.held = true
+	p.held.Store(true)
 	index := p.Link().Index
 	if index == 0 {
 		return fmt.Errorf("hold on %s: %w", p.o.Interface, ErrNoInterface)
@@ -72,31 +73,57 @@ func entry(a netip.Prefix, index int) *netlink.Addr {
 func (p *Port) Release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held = false
+	p.held.Store(false)
 	p.schedule.stop()
 	p.tickles = nil
+	p.present = map[netip.Addr]bool{}
 	index := p.Link().Index
 	if index == 0 {
 		return nil
 	}
+	if err := clearAll(p.rtnl, index, p.o.Addresses); err != nil {
+		return fmt.Errorf("release on %s: %w", p.o.Interface, err)
+	}
+	return nil
+}
+
+// Clear removes the addresses from the interface without a Port: what a process that
+// did not end well may have left. It needs CAP_NET_ADMIN only.
+func Clear(name string, addresses []netip.Prefix) error {
+	rtnl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer rtnl.Close()
+	link, err := find(rtnl, name)
+	if err == nil && link.Index != 0 {
+		err = clearAll(rtnl, link.Index, addresses)
+	}
+	if err != nil {
+		return fmt.Errorf("clear %s: %w", name, err)
+	}
+	return nil
+}
+
+// clearAll removes the addresses from the interface with this index.
+func clearAll(rtnl *netlink.Handle, index int, addresses []netip.Prefix) error {
 	var errs []error
 	remove := func(e *netlink.Addr) {
-		err := p.rtnl.AddrDel(nil, e)
+		err := rtnl.AddrDel(nil, e)
 		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
-			errs = append(errs, fmt.Errorf("release %s on %s: %w", e.IP, p.o.Interface, err))
+			errs = append(errs, fmt.Errorf("remove %s: %w", e.IP, err))
 		}
 	}
-	for _, a := range p.o.Addresses {
+	for _, a := range addresses {
 		remove(entry(a, index))
 	}
 	// Somebody may have added it with another prefix length.
-	list, err := p.list(index)
+	list, err := list(rtnl, index)
 	if err != nil {
-		errs = append(errs, fmt.Errorf("release on %s: list addresses: %w", p.o.Interface, err))
+		errs = append(errs, fmt.Errorf("list addresses: %w", err))
 	}
-	p.present = map[netip.Addr]bool{}
 	for _, e := range list {
-		if ip := local(e); p.virtual(ip) {
+		if slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr() == local(e) }) {
 			remove(&e)
 		}
 	}
@@ -111,7 +138,7 @@ func (p *Port) Present() (bool, error) {
 	if index == 0 {
 		return false, nil
 	}
-	list, err := p.list(index)
+	list, err := list(p.rtnl, index)
 	if err != nil {
 		return false, fmt.Errorf("addresses of %s: %w", p.o.Interface, err)
 	}
@@ -128,11 +155,11 @@ func (p *Port) Present() (bool, error) {
 }
 
 // list gives the addresses of the interface with this index.
-func (p *Port) list(index int) ([]netlink.Addr, error) {
-	all, err := p.rtnl.AddrList(nil, netlink.FAMILY_ALL)
+func list(rtnl *netlink.Handle, index int) ([]netlink.Addr, error) {
+	all, err := rtnl.AddrList(nil, netlink.FAMILY_ALL)
 	// The list changed while it was read: another try is nearly always whole.
 	for i := 0; i < 3 && errors.Is(err, netlink.ErrDumpInterrupted); i++ {
-		all, err = p.rtnl.AddrList(nil, netlink.FAMILY_ALL)
+		all, err = rtnl.AddrList(nil, netlink.FAMILY_ALL)
 	}
 	if err != nil {
 		return nil, err
@@ -154,10 +181,5 @@ func local(e netlink.Addr) netip.Addr {
 
 // virtual reports that an address is one of those that may live here.
 func (p *Port) virtual(a netip.Addr) bool {
-	for _, v := range p.vips {
-		if v == a {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.vips, a)
 }

@@ -37,6 +37,7 @@ type Port struct {
 	// Atomic.
 	link      atomic.Pointer[Link] // written under mu
 	changes   atomic.Uint64        // of link
+	held      atomic.Bool          // written under mu: Hold was called after the last Release
 	source    atomic.Pointer[netip.Addr]
 	allowed   atomic.Int64 // time since boot until which announcements may go out
 	announced atomic.Uint64
@@ -49,7 +50,6 @@ type Port struct {
 	// they do not wait for anybody outside, and what they answer must not be
 	// overtaken by a Hold or Release.
 	mu       sync.Mutex
-	held     bool
 	present  map[netip.Addr]bool
 	locals   map[netip.Addr]bool // of the interface, of any kind
 	joined   int                 // the index in which the multicast group was joined

@@ -69,3 +69,6 @@ func (*Port) Counters() Counters { return Counters{} }
 
 // Allow does nothing.
 func (*Port) Allow(time.Duration) {}
+
+// Clear fails.
+func Clear(string, []netip.Prefix) error { return errors.ErrUnsupported }

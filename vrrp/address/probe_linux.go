@@ -101,7 +101,7 @@ func (p *Port) ask(pr *probe) (claim, error) {
 	}
 	// A link that went down or changed meanwhile may have lost the answer; the news
 	// of it may not be read yet.
-	link, err := p.look()
+	link, err := find(p.rtnl, p.o.Interface)
 	if err == nil && (!link.Up || p.changes.Load() != changes) {
 		err = errNoLink
 	}

@@ -64,7 +64,7 @@ func (p *Port) Tickle(flows []beat.Flow) {
 		}
 	}
 	p.mu.Lock()
-	if p.held && len(p.tickles) < tickleMost && len(r.flows) > 0 {
+	if p.held.Load() && len(p.tickles) < tickleMost && len(r.flows) > 0 {
 		p.tickles = append(p.tickles, r)
 	}
 	p.mu.Unlock()

@@ -105,32 +105,35 @@ func (p *Port) sync() {
 
 // compareLocked looks and updates what is known.
 func (p *Port) compareLocked() ([]Event, error) {
-	now, err := p.look()
+	now, err := find(p.rtnl, p.o.Interface)
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", p.o.Interface, err)
 	}
-	var list []netlink.Addr
+	var entries []netlink.Addr
 	if now.Index != 0 {
-		if list, err = p.list(now.Index); err != nil {
+		if entries, err = list(p.rtnl, now.Index); err != nil {
 			return nil, fmt.Errorf("addresses of %s: %w", p.o.Interface, err)
 		}
 	}
 	var events []Event
-	was := p.Link()
-	if p.watching.first || was.Index != now.Index || was.Up != now.Up || !bytes.Equal(was.MAC, now.MAC) {
+	was, first := p.Link(), p.watching.first
+	if first || was.Index != now.Index || was.Up != now.Up || !bytes.Equal(was.MAC, now.MAC) {
 		p.link.Store(&now)
 		p.changes.Add(1)
 		events = append(events, Event{Kind: LinkChanged, Link: now})
 		p.watching.first = false
 	}
-	events = append(events, p.compareAddressesLocked(list)...)
-	p.chooseSourceLocked(list)
+	changes := p.compareAddressesLocked(entries)
+	if !first { // what was there before Open nobody has added since
+		events = append(events, changes...)
+	}
+	p.chooseSourceLocked(entries)
 	return events, p.joinLocked(now.Index)
 }
 
-// look asks for the interface.
-func (p *Port) look() (Link, error) {
-	link, err := p.rtnl.LinkByName(p.o.Interface)
+// find asks for an interface; its index is 0 if it does not exist.
+func find(rtnl *netlink.Handle, name string) (Link, error) {
+	link, err := rtnl.LinkByName(name)
 	var none netlink.LinkNotFoundError
 	switch {
 	case errors.As(err, &none), errors.Is(err, unix.ENODEV):
@@ -155,9 +158,9 @@ func (p *Port) compareAddressesLocked(list []netlink.Addr) []Event {
 		was, is := p.present[a], p.locals[a]
 		p.present[a] = is
 		switch {
-		case was && !is && p.held:
+		case was && !is && p.held.Load():
 			events = append(events, Event{Kind: Removed, Address: a})
-		case !was && is && !p.held:
+		case !was && is && !p.held.Load():
 			events = append(events, Event{Kind: Appeared, Address: a})
 		}
 	}
