@@ -47,12 +47,21 @@ func (m *Machine) heardActive(p advert.Packet) {
 		m.toBackup(fmt.Sprintf("%s is Active with priority %d", p.Source, p.Priority))
 	default:
 		// Discard, and assert the Active state by an advert at once. What the network learned from the rival is corrected, too.
-		m.advertise()
+		m.assert()
 		m.do(Announce{Rival: true})
 		if p.Source != m.rival || m.now-m.rivalAt > quarrel {
 			m.note(Note{Kind: "conflict", Warn: true, Text: fmt.Sprintf("%s was Active, too, with priority %d", p.Source, p.Priority)})
 		}
 		m.rival, m.rivalAt = p.Source, m.now
+	}
+}
+
+// assert sends an advert unless one has just gone: it is still on its way. Two that
+// both think themselves better, through a translator of addresses, would otherwise
+// answer each other as fast as they can.
+func (m *Machine) assert() {
+	if m.now-m.sent >= m.c.AdvertInt/10 {
+		m.advertise()
 	}
 }
 
