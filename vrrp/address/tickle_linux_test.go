@@ -90,9 +90,8 @@ func TestTickleResetsClientsOfTheDead(t *testing.T) {
 		}
 		t.Logf("%s reset after %v", c.RemoteAddr(), boot()-began)
 	}
-	if n := b.Counters().Tickled; n != 2 {
-		t.Errorf("%d clients tickled, want 2", n)
-	}
+	// The segment may be answered before the next line of its sender has run.
+	eventually(t, "the count of both", func() bool { return b.Counters().Tickled == 2 })
 }
 
 func TestTickleSparesLivingConnections(t *testing.T) {
@@ -145,7 +144,7 @@ func TestTickleComesThrice(t *testing.T) {
 		defer p.mu.Unlock()
 		return len(p.tickles) == 0
 	})
-	if n := p.Counters().Tickled; n != 1 {
+	if n := p.Counters().Tickled; n != 1 { // and not three
 		t.Errorf("%d clients counted, want 1", n)
 	}
 }
