@@ -66,6 +66,12 @@ failover: deps build ## break a real cluster behind pgvip: SCENARIO=18,20 MODE=t
 	bin/pgvip-failover -pgvip bin/pgvip $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(MODE),-mode $(MODE)) \
 		$(if $(REPEAT),-repeat $(REPEAT)) $(if $(RIVAL),-rival haproxy) $(ARGS)
 
+.PHONY: vip
+vip: deps build ## break a LAN with two pgvip: SCENARIO=1,14/etcd-frozen INTEROP=all REPEAT=3 TIME=10m (bad network)
+	$(GO) build -o bin/pgvip-vip ./bench/cmd/pgvip-vip
+	bin/pgvip-vip -pgvip bin/pgvip $(if $(SCENARIO),-scenario $(SCENARIO)) $(if $(INTEROP),-interop $(INTEROP)) \
+		$(if $(REPEAT),-repeat $(REPEAT)) $(if $(filter file,$(origin TIME)),,-soak $(TIME)) $(ARGS)
+
 ##@ Check
 
 .PHONY: test

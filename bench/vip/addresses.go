@@ -127,3 +127,13 @@ func stayed(spans []span, from, now time.Time) (total time.Duration) {
 	}
 	return total
 }
+
+// added is when an address came for the first time after a moment.
+func added(spans []span, from time.Time) (time.Time, bool) {
+	for _, s := range spans {
+		if s.from.After(from) {
+			return s.from, true
+		}
+	}
+	return time.Time{}, false
+}

@@ -38,6 +38,9 @@ type Host struct {
 	inode string // of ns, as /proc/<pid>/ns/net shows it
 }
 
+// lan6 is the host's IPv6 address on the LAN.
+func (h *Host) lan6() string { return fmt.Sprintf("fd99::%d", h.N) }
+
 // newHost makes a namespace with loopback alone; Network.Plug connects it.
 func newHost(name string, n int) (*Host, error) {
 	h := &Host{

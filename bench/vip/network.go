@@ -34,7 +34,7 @@ type Network struct {
 
 // OwnNetwork prepares a fresh network namespace for NewNetwork.
 func OwnNetwork(ctx context.Context) error {
-	return run(ctx, "ip", "link", "set", "dev", "lo", "up")
+	return execute(ctx, "ip", "link", "set", "dev", "lo", "up")
 }
 
 // NewNetwork makes the bridges. The caller calls Close.
@@ -86,9 +86,10 @@ func (n *Network) Plug(ctx context.Context, h *Host) error {
 	script := "ip link set dev lo up; ip addr replace 127.0.0.1/32 dev lo; ip addr del 127.0.0.1/8 dev lo 2>/dev/null; " +
 		"set -e; echo 1 >/proc/sys/net/ipv4/conf/" + mgmtIface + "/route_localnet; " +
 		"echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; " +
-		"ip route replace " + labNet + " via " + labGateway + " dev " + mgmtIface + " src " + h.Mgmt.String()
+		"ip addr add " + h.lan6() + "/64 dev " + lanIface + " nodad; ip route replace " + labNet + " via " + labGateway + " dev " + mgmtIface + " src " + h.Mgmt.String()
 	_, err := h.Run(ctx, "sh", "-c", script)
-	return err
+	// Answers to what comes from an address of the LAN find their way back, too.
+	return errors.Join(err, execute(ctx, "ip", "route", "replace", h.LAN.String()+"/32", "via", h.Mgmt.String(), "dev", mgmtBridge))
 }
 
 // port is the name of the bridge's end of a host's cable.

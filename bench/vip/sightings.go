@@ -95,3 +95,9 @@ func (s sightings) macs() (all []string) {
 	}
 	return all
 }
+
+// only drops the answers of all other MACs.
+func (s sightings) only(macs ...string) sightings {
+	other := func(x sighting) bool { return !slices.Contains(macs, x.mac) }
+	return sightings{s.probes, slices.DeleteFunc(slices.Clone(s.answers), other), slices.DeleteFunc(slices.Clone(s.announced), other)}
+}

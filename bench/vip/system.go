@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// run runs a command to its end.
-func run(ctx context.Context, args ...string) error {
+// execute runs a command to its end.
+func execute(ctx context.Context, args ...string) error {
 	if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
 	}
