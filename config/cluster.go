@@ -26,6 +26,12 @@ type Peer struct {
 	Heartbeat []netip.AddrPort // empty is Address's host and the port after it
 }
 
+// Bounds of package cluster.
+const (
+	mostOtherNodes = 16
+	mostNodeName   = 64
+)
+
 func clusterSectionKeys() []setting[Cluster] {
 	return slices.Concat([]setting[Cluster]{
 		atStart(key("name", "", nodeName, func(c *Cluster) *string { return &c.Name })),
@@ -82,6 +88,9 @@ func (r *reader) checkPeers(c *Config) {
 	}
 	if len(k.Peers) == 0 {
 		return
+	}
+	if len(k.Peers) > mostOtherNodes {
+		r.faultAt("cluster.peers", "must be at most %d, are %d", mostOtherNodes, len(k.Peers))
 	}
 	if k.Address == (Address{}) && !r.faulty("cluster.address") {
 		r.faultAt("cluster.address", "is required with peers")

@@ -123,7 +123,7 @@ func TestVIPFaults(t *testing.T) {
 
 		{"arbiter without peers", "  peers:\n" + peers, "  peers: {}", "cluster.peers: is required with vip.arbiter etcd: the other nodes that may own the address"},
 		{"own name among peers", "lb2:", "lb1:", "cluster.peers.lb1: is this node's own name: name the others only"},
-		{"name with a slash", name, "name: a/b", `cluster.name: must be one name without slashes and spaces, is "a/b"`},
+		{"name with a slash", name, "name: a/b", `cluster.name: must be one name without slashes and spaces, at most 64 bytes, is "a/b"`},
 		{"peers without an address", "address: 10.0.0.1:7946\n  ", "", "cluster.address: is required with peers"},
 		{"peers without keys", "keys_env: PGVIP_CLUSTER_KEYS\n  ", "", "cluster.keys_file: is required with peers, or keys_env: what nodes tell each other decides who owns the virtual IP"},
 		{"no base64", "keys_env: PGVIP_CLUSTER_KEYS", "keys: secret!", "cluster.keys: must be base64, key 1 is not"},

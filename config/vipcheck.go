@@ -121,8 +121,8 @@ func interfaceName(text string) (string, error) {
 
 // nodeName reads the name of a pgvip node; it stands in keys of etcd and in labels.
 func nodeName(text string) (string, error) {
-	if text == "" || text == "*" || text == "-" || len(text) > 128 || strings.ContainsAny(text, "/ \t\r\n") {
-		return "", fmt.Errorf("must be one name without slashes and spaces, is %q", text)
+	if text == "" || text == "*" || text == "-" || len(text) > mostNodeName || strings.ContainsAny(text, "/ \t\r\n") {
+		return "", fmt.Errorf("must be one name without slashes and spaces, at most %d bytes, is %q", mostNodeName, text)
 	}
 	return text, nil
 }

@@ -36,8 +36,8 @@ func (w *window) View() admin.View {
 	v.Source = w.sourceView(v.At, &st)
 	for _, d := range slices.Backward(w.control.record.history()) {
 		v.Decisions = append(v.Decisions, admin.Decision{
-			At: d.at, Kind: d.Kind.String(), Server: d.Node, Reason: d.Reason, Epoch: d.Epoch,
-			Took: d.Took.Seconds(), Alarm: needsEyes(d.Kind),
+			At: d.at, Kind: d.kind(), Server: d.Node, Reason: d.Reason, Epoch: d.Epoch,
+			Took: d.Took.Seconds(), Alarm: d.alarm(),
 		})
 	}
 	if st.table != nil {

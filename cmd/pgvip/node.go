@@ -40,6 +40,7 @@ type node struct {
 	desk    *desk
 	admin   *admin.HTTP
 	cluster *cluster.Cluster // nil without other nodes
+	vip     *vip             // nil without a virtual IP
 	boot    string           // names this process among all
 
 	operators []net.Listener
@@ -117,6 +118,9 @@ func (n *node) build(in *inputs) error {
 	n.control.doubt = n.pools.Doubt
 	n.control.policy = func(names []string) route.Policy { return routePolicy(n.config(), names) }
 	n.admin = n.newAdmin(in)
+	if n.vip, err = n.newVIP(c); err != nil {
+		return err
+	}
 	return n.startCluster()
 }
 
@@ -163,12 +167,21 @@ func (n *node) start() {
 		n.proxy.Serve(l, route.Replica)
 	}
 	n.accepting.Store(true)
+	if n.vip != nil {
+		n.vip.start()
+	}
 }
 
 // stop ends everything in the reverse order; ctx bounds the time for open
 // transactions.
 func (n *node) stop(ctx context.Context) {
+	var vip sync.WaitGroup
+	if n.vip != nil {
+		// At once: without a hand-over the peers learn of it by this.
+		vip.Go(n.vip.close)
+	}
 	n.proxy.Shutdown(ctx)
+	vip.Wait()
 	n.stopControl()
 	n.inputs.Load().patroniAPI.Close()
 	n.pools.Close()

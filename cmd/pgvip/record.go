@@ -14,10 +14,28 @@ import (
 // cluster, or the whole of a bad night.
 const maxEvents = 200
 
-// decision is an event of the route and when it was.
+// decision is an event of the route, or of the virtual IP, and when it was.
 type decision struct {
 	at time.Time
 	route.Event
+	vip  string // kind of an event of the virtual IP; "" for one of the route
+	warn bool   // of the virtual IP: somebody may have to act
+}
+
+// kind is its name for operators.
+func (d *decision) kind() string {
+	if d.vip != "" {
+		return "virtual IP: " + d.vip
+	}
+	return d.Kind.String()
+}
+
+// alarm reports that somebody may have to act.
+func (d *decision) alarm() bool {
+	if d.vip != "" {
+		return d.warn
+	}
+	return needsEyes(d.Kind)
 }
 
 // record is what the control keeps for operators: what it knew at its last
@@ -50,12 +68,25 @@ func (r *record) note(now time.Time, t *route.Table, s *dcs.Snapshot, probes rou
 	}
 	r.last = state{t, s.Topology, probes, s.At, since}
 	for _, ev := range events {
-		r.decisions = append(r.decisions, decision{now, ev})
+		r.decisions = append(r.decisions, decision{at: now, Event: ev})
 		if r.kinds == nil {
 			r.kinds = make(map[route.EventKind]uint64)
 		}
 		r.kinds[ev.Kind]++
 	}
+	r.trimLocked()
+}
+
+// noteVIP keeps an event of the virtual IP.
+func (r *record) noteVIP(at time.Time, kind, text string, warn bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decisions = append(r.decisions, decision{at: at, Event: route.Event{Reason: text}, vip: kind, warn: warn})
+	r.trimLocked()
+}
+
+// trimLocked forgets the oldest.
+func (r *record) trimLocked() {
 	if extra := len(r.decisions) - maxEvents; extra > 0 {
 		r.decisions = slices.Delete(r.decisions, 0, extra)
 	}

@@ -71,6 +71,9 @@ func (n *node) apply(in *inputs) {
 	n.pools.Apply(poolSettings(in))
 	n.control.Again()
 	n.reloadCluster(in.config)
+	if n.vip != nil {
+		n.vip.apply(in.config)
+	}
 	if !before.serverTLS.Same(in.serverTLS) {
 		// What was good enough before may not be any more.
 		n.pools.Reconnect("")

@@ -68,6 +68,9 @@ func (n *node) end(how stop, signals <-chan os.Signal) {
 	limit := n.config().DrainTimeout
 	n.log.Info("stopping", zap.Stringer("how", how), zap.Int("clients", n.proxy.Clients()), zap.Duration("drain_timeout", limit))
 	n.stopping.Store(true)
+	if n.vip != nil && how != stopNow && n.vip.leave(signals) {
+		how = stopNow
+	}
 	if how == stopAfterClients {
 		how = n.awaitClients(signals)
 	}
