@@ -1,6 +1,7 @@
 package address
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -19,7 +20,9 @@ func (p *Port) Allow(until time.Duration) {
 }
 
 // Announce begins the schedule of announcements anew: at once, some more soon,
-// Repeat in all; the same again after Delay; then every Refresh.
+// Repeat in all; the same again after Delay; then every Refresh. As long as it runs,
+// hosts are found that have one of the addresses too, though they do not speak: their
+// kernel is asked, and its answer is told as Claimed.
 func (p *Port) Announce() {
 	p.mu.Lock()
 	p.schedule.start(boot())
@@ -85,8 +88,12 @@ func (p *Port) announceDue() (time.Duration, error) {
 	if !p.held.Load() || now > time.Duration(p.allowed.Load()) {
 		return never, nil // what is due stays due until Allow
 	}
-	if link := p.Link(); p.schedule.due(now) && link.Up {
+	link := p.Link()
+	if p.schedule.due(now) && link.Up {
 		err = p.announceAll(link)
+	}
+	if p.schedule.asks(now) && link.Up && len(link.MAC) == 6 {
+		err = errors.Join(err, p.askAll(link)) // who answers is Claimed
 	}
 	return p.schedule.wake() - now, err
 }

@@ -129,6 +129,26 @@ func TestRivalIsNamed(t *testing.T) {
 	}
 }
 
+// A host that was given the addresses by mistake, and says nothing.
+func TestSilentRivalIsFound(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	foreign := l.hosts[1]
+	foreign.add("10.9.0.100/32")
+	foreign.add("fd09::100/128")
+	p := l.hosts[0].open(both())
+	keep(t, p)
+	p.Announce()
+	found := map[netip.Addr]bool{}
+	for !found[vip4] || !found[vip6] {
+		e := next(t, p, Claimed)
+		found[e.Address] = true
+		if e.MAC.String() != foreign.mac.String() {
+			t.Errorf("%s is claimed by %s, want %s", e.Address, e.MAC, foreign.mac)
+		}
+	}
+}
+
 // With two interfaces in one LAN the kernel answers for every address on both.
 func TestOwnOtherInterfaceIsNoRival(t *testing.T) {
 	t.Parallel()

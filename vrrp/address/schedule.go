@@ -18,6 +18,10 @@ const (
 	rivalPeace = 15 * time.Second
 )
 
+// askEvery is how often an owner asks whether somebody else has its addresses: a host
+// that was given one of them by mistake says nothing of itself, but its kernel answers.
+const askEvery = 5 * time.Second
+
 // schedule says when announcements are due. It is pure: now is a time since boot.
 //
 //	start             start+delay                    refresh
@@ -32,7 +36,9 @@ type schedule struct {
 	began   time.Duration // of the current set
 	sets    int           // sets still to come after this one
 	sent    int           // of the current set
-	next    time.Duration // when running; 0 < nothing more to send, see none
+	next    time.Duration // when running; never if the sets are through
+
+	ask time.Duration // when running
 
 	// The answer to a rival that is due, and how long the one after it waits.
 	answer  time.Duration
@@ -52,7 +58,7 @@ func (s *schedule) start(now time.Duration) {
 	if s.delay > 0 {
 		s.sets = 1
 	}
-	s.next = now
+	s.next, s.ask = now, now
 	s.wait, s.free = rivalFirst, now
 }
 
@@ -89,11 +95,20 @@ func (s *schedule) due(now time.Duration) bool {
 	return due
 }
 
-// wake is when due is to be called next.
+// asks reports that it is time to ask, and goes on to the next.
+func (s *schedule) asks(now time.Duration) bool {
+	if !s.running || now < s.ask {
+		return false
+	}
+	s.ask = now + askEvery
+	return true
+}
+
+// wake is when due and asks are to be called next.
 func (s *schedule) wake() time.Duration {
 	at := never
 	if s.running {
-		at = s.next
+		at = min(s.next, s.ask)
 	}
 	if s.waiting {
 		at = min(at, s.answer)

@@ -95,6 +95,7 @@ func run(s *schedule, rivals []time.Duration, until time.Duration) []time.Durati
 		if now > began+until {
 			return sent
 		}
+		s.asks(now)
 		if s.due(now) {
 			sent = append(sent, now-began)
 		}
@@ -110,8 +111,31 @@ func TestScheduleDoesNotMakeUpForWhatItMissed(t *testing.T) {
 	if s.due(time.Hour) {
 		t.Error("two announcements at one time")
 	}
+	s.ask = never
 	if got, want := s.wake(), time.Hour+time.Minute; got != want {
 		t.Errorf("the next is due at %v, want %v", got, want)
+	}
+}
+
+func TestAsksAsLongAsItRuns(t *testing.T) {
+	s := schedule{repeat: 1}
+	if s.asks(time.Hour) {
+		t.Error("a schedule that was not started asks")
+	}
+	s.start(time.Hour)
+	s.due(time.Hour)
+	var asked []time.Duration
+	for now := s.wake(); now < time.Hour+12*time.Second; now = s.wake() {
+		if s.asks(now) {
+			asked = append(asked, now-time.Hour)
+		}
+	}
+	if want := ms(0, 5000, 10000); !slices.Equal(asked, want) {
+		t.Errorf("asked at %v, want %v", asked, want)
+	}
+	s.stop()
+	if s.asks(2*time.Hour) || s.wake() != never {
+		t.Error("a schedule that was stopped asks")
 	}
 }
 
