@@ -102,6 +102,22 @@ func TestNothingIsAnnouncedThatIsNotOwned(t *testing.T) {
 	}
 }
 
+// The order of the calls does not matter.
+func TestAnnouncedOnceHeld(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	p, ear := l.hosts[0].open(both()), l.hosts[1].open(both())
+	p.Announce()
+	p.Allow(boot() + time.Minute)
+	eventually(t, "a look at the schedule", func() bool { return len(p.announce) == 0 })
+	if err := p.Hold(); err != nil {
+		t.Fatal(err)
+	}
+	if e := next(t, ear, Claimed); e.MAC.String() != l.hosts[0].mac.String() {
+		t.Errorf("a claim of %s", e.MAC)
+	}
+}
+
 func TestRivalIsNamed(t *testing.T) {
 	t.Parallel()
 	l := newLAN(t, 3)

@@ -16,10 +16,10 @@ import (
 func (p *Port) Hold() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.held.Load() {
+	if !p.held.Swap(true) {
 		p.claimants.forget()
+		p.wakeAnnouncer() // who may have been told before
 	}
-	p.held.Store(true)
 	index := p.Link().Index
 	if index == 0 {
 		return fmt.Errorf("hold on %s: %w", p.o.Interface, ErrNoInterface)

@@ -1,10 +1,12 @@
 package address
 
 import (
+	"errors"
 	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // Not parallel: it counts what the whole process has.
@@ -48,6 +50,54 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+// What the unit file grants the keeper is enough, and without it Open says so.
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	h := newLAN(t, 1).hosts[0]
+	tests := []struct {
+		name string
+		caps uint32
+		err  error
+	}{
+		{"CAP_NET_ADMIN and CAP_NET_RAW", 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW, nil},
+		{"CAP_NET_ADMIN alone", 1 << unix.CAP_NET_ADMIN, unix.EPERM},
+		{"none", 0, unix.EPERM},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h.do(func() error { // on a thread that ends with it
+				if err := only(tt.caps); err != nil {
+					return err
+				}
+				o := both()
+				o.Interface = "eth0"
+				p, err := Open(o)
+				if !errors.Is(err, tt.err) {
+					t.Errorf("Open: %v, want %v", err, tt.err)
+				}
+				if err != nil {
+					return nil
+				}
+				if err := p.Hold(); err != nil {
+					t.Errorf("Hold: %v", err)
+				}
+				for _, to := range p.Destinations() {
+					if err := p.SendAdvert(to, []byte("x")); err != nil {
+						t.Errorf("SendAdvert: %v", err)
+					}
+				}
+				return errors.Join(p.Release(), p.Close(), Clear("eth0", o.Addresses))
+			})
+		})
+	}
+}
+
+// only leaves the thread these capabilities.
+func only(caps uint32) error {
+	data := [2]unix.CapUserData{{Effective: caps, Permitted: caps}}
+	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &data[0])
 }
 
 func TestOpenRefusesNothingToHold(t *testing.T) {
