@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -59,6 +60,19 @@ func (s *stage) SetPaused(database string, paused bool) error {
 
 // Reload implements Actions.
 func (s *stage) Reload() error { return s.tell("reload") }
+
+// Drain implements Actions.
+func (s *stage) Drain(_ context.Context, force bool) (string, error) {
+	return "drained in no time", s.tell(fmt.Sprintf("drain, force %t", force))
+}
+
+// Undrain implements Actions.
+func (s *stage) Undrain() error { return s.tell("undrain") }
+
+// MoveVIP implements Actions.
+func (s *stage) MoveVIP(_ context.Context, to string) (string, error) {
+	return "moved", s.tell("move to " + to)
+}
 
 func (s *stage) tell(what string) error {
 	s.told = append(s.told, what)

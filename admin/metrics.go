@@ -28,6 +28,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	m.process(&v)
 	m.route(&v)
 	m.source(&v)
+	m.vip(v.VIP)
+	m.cluster(v.Cluster)
 	for i := range v.Servers {
 		m.server(&v, &v.Servers[i])
 	}

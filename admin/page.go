@@ -82,6 +82,7 @@ type sheet struct {
 	ReadyWord, ReadyClass string
 	Tiles                 []tile
 	Alarms                []alarm
+	VIP                   *vipCells
 	Servers               []serverCells
 	Endpoints             []endpointCells
 	Pools                 []Pool
@@ -142,7 +143,10 @@ func newSheet(v *View, refresh time.Duration) *sheet {
 	}
 	s.Title = "pgvip " + v.Scope + ": " + s.headline()
 	s.Tiles = []tile{v.primaryTile(), v.sourceTile(), v.clientsTile(), v.serversTile()}
-	s.Alarms = v.alarmLines()
+	if v.VIP != nil {
+		s.Tiles = append([]tile{v.vipTile()}, s.Tiles...)
+	}
+	s.Alarms, s.VIP = v.alarmLines(), v.vipCells()
 	for i := range v.Servers {
 		s.Servers = append(s.Servers, v.serverCells(&v.Servers[i]))
 	}

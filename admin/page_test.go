@@ -15,7 +15,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 func states() map[string]*stage {
-	return map[string]*stage{"healthy": healthy(), "noprimary": noPrimary(), "blind": blind(), "ragged": ragged(), "fresh": fresh()}
+	return map[string]*stage{"healthy": healthy(), "noprimary": noPrimary(), "blind": blind(), "ragged": ragged(), "fresh": fresh(),
+		"vip": withVIP(), "lostvip": lostVIP()}
 }
 
 func TestPageShowsEachState(t *testing.T) {

@@ -117,6 +117,7 @@ func (s *HTTP) routes() http.Handler {
 	mux.HandleFunc("POST /servers/{server}/{state}", s.setServer)
 	mux.HandleFunc("POST /databases/{database}/{action}", s.setDatabase)
 	mux.HandleFunc("POST /reload", s.reload)
+	mux.HandleFunc("POST /vip/{action}", s.setVIP)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, options, has := strings.Cut(r.URL.Path, ";")
 		if has && (path == "/" || path == "/stats" || path == "/haproxy") && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
@@ -129,6 +130,8 @@ func (s *HTTP) routes() http.Handler {
 
 // healthz tells whether this process lives: its loops answer.
 func (s *HTTP) healthz(w http.ResponseWriter, r *http.Request) {
+	v := s.opts.Source.View()
+	noteVIP(w, &v)
 	if !s.gather.alive(r.Context()) {
 		say(w, http.StatusServiceUnavailable, "the event loops do not answer")
 		return
@@ -139,6 +142,7 @@ func (s *HTTP) healthz(w http.ResponseWriter, r *http.Request) {
 // readyz tells whether clients should be sent here.
 func (s *HTTP) readyz(w http.ResponseWriter, _ *http.Request) {
 	v := s.opts.Source.View()
+	noteVIP(w, &v)
 	switch {
 	case v.Stopping:
 		say(w, http.StatusServiceUnavailable, "stopping")
@@ -146,6 +150,16 @@ func (s *HTTP) readyz(w http.ResponseWriter, _ *http.Request) {
 		say(w, http.StatusServiceUnavailable, v.NotReady)
 	default:
 		say(w, http.StatusOK, "ready")
+	}
+}
+
+// stateHeader tells load balancers and scripts which node has the virtual IP, or is
+// to have it next. It changes no answer: a Backup is alive and ready as well.
+const stateHeader = "Pgvip-Vip-State"
+
+func noteVIP(w http.ResponseWriter, v *View) {
+	if v.VIP != nil {
+		w.Header().Set(stateHeader, string(v.VIP.State))
 	}
 }
 

@@ -16,6 +16,12 @@ func WriteText(w io.Writer, v *View) error {
 	line("ready", v.readyText())
 	line("primary", v.primaryText())
 	line(v.Source.Kind, v.sourceText())
+	if v.VIP != nil {
+		line("virtual IP", v.VIP.text(v.At))
+	}
+	if v.Cluster != nil {
+		line("nodes", v.Cluster.text())
+	}
 	for _, p := range v.Ports {
 		line(p.Role+" port", p.text())
 	}

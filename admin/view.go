@@ -30,6 +30,9 @@ type View struct {
 	Source    SourceView `json:"source"`
 	Alarms    []string   `json:"alarms"`
 
+	VIP     *VIP         `json:"vip,omitempty"`     // nil without a virtual IP
+	Cluster *ClusterView `json:"cluster,omitempty"` // nil without other nodes
+
 	Servers   []Server   `json:"servers"` // by name
 	Ports     []Port     `json:"ports"`   // that of the primary first
 	Pools     []Pool     `json:"pools"`

@@ -125,6 +125,20 @@ func (f *fake) Nodes(context.Context) ([]Node, error) {
 			Readers: 6, Queue: 8, MaxConn: 90, Epoch: 7},
 	}, nil
 }
+func (f *fake) VIP() []VIP {
+	return []VIP{{Address: "10.0.0.100", Interface: "eth0", State: "ACTIVE", Since: began, Holds: true, Owner: "lb1", Epoch: 12, Arbiter: "etcd",
+		Until: 431 * time.Millisecond, Priority: 150, Reason: "owns the address", KeeperPID: 4712, KeeperAge: 40 * time.Millisecond,
+		AdvertsSent: 1, AdvertsReceived: 2, BecameActive: 3, GaveUp: 4, Refuted: 5, Announcements: 6, Readded: 7, Conflicts: 8, Tickled: 9}}
+}
+
+func (f *fake) Cluster() []ClusterNode {
+	return []ClusterNode{
+		{Name: "lb1", Address: "10.0.0.5:7946", Presence: "here", Since: time.Hour, State: "ACTIVE", Holds: true, Epoch: 12, Clients: 400,
+			Listening: true, Healthy: 3, Version: "0.9.0", PeerID: 1, SameConfig: true, Uptime: time.Hour},
+		{Name: "lb2", Address: "10.0.0.6:7946", Presence: "never seen", Since: time.Minute, Heard: -1, Trouble: "refused", SameConfig: true},
+	}
+}
+
 func (f *fake) SetServer(name string, state ServerState) error {
 	if name != "n1" {
 		return ErrNoServer

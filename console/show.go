@@ -21,6 +21,7 @@ func shows() map[string]show {
 	list := map[string]show{
 		"active_sockets": {columns: debugColumns(), rows: activeSocketRows},
 		"clients":        {columns: socketColumns(), rows: clientRows},
+		"cluster":        {columns: clusterColumns(), rows: clusterRows},
 		"config":         {columns: columns(text, "key", "value", "default", "changeable"), rows: configRows},
 		"databases":      {columns: databaseColumns(), rows: databaseRows},
 		"dns_hosts":      {columns: []column{{"hostname", text}, {"ttl", bigint}, {"addrs", text}}, rows: hostRows},
@@ -44,6 +45,7 @@ func shows() map[string]show {
 		"totals":         {columns: []column{{"name", text}, {"value", numeric}}, rows: totalsRows},
 		"users":          {columns: userColumns(), rows: userRows},
 		"version":        {columns: columns(text, "version"), rows: versionRows},
+		"vip":            {columns: vipColumns(), rows: vipRows},
 	}
 	for name, value := range fakes() {
 		list[name] = fixed(name, value)

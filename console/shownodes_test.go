@@ -6,8 +6,21 @@ import (
 )
 
 func TestShowNodes(t *testing.T) {
+	wantRows(t, "SHOW NODES",
+		"name=n1 addr=10.0.0.11:5432 role=primary state=up admin=ready port=primary reason=- weight=1 throttle=100 lag_bytes=- lag_ms=- "+
+			"check=L7OK last_chk=primary, timeline 3 checked_ms_ago=- check_ms=2 since=2026-11-24 01:02:03 UTC chkdown=0 downtime=0 "+
+			"cl_reading=0 cl_waiting=0 sv_active=4 sv_idle=5 maxconn=0 timeline=3 epoch=7",
+		"name=n2 addr=10.0.0.12:5432 role=replica state=down admin=drain port=- reason=down: refused weight=5 throttle=35 lag_bytes=4096 lag_ms=1500 "+
+			"check=L4CON last_chk=- checked_ms_ago=- check_ms=0 since=- chkdown=2 downtime=90 "+
+			"cl_reading=6 cl_waiting=8 sv_active=0 sv_idle=0 maxconn=90 timeline=0 epoch=7",
+	)
+}
+
+// wantRows compares what a SHOW gives, NULL as a dash.
+func wantRows(t *testing.T, sql string, want ...string) {
+	t.Helper()
 	conn := newSite(t, 0).connect(t, "monitor")
-	results, err := conn.Exec(t.Context(), "SHOW NODES").ReadAll()
+	results, err := conn.Exec(t.Context(), sql).ReadAll()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,14 +36,6 @@ func TestShowNodes(t *testing.T) {
 			texts = append(texts, r.FieldDescriptions[i].Name+"="+text)
 		}
 		got = append(got, strings.Join(texts, " "))
-	}
-	want := []string{
-		"name=n1 addr=10.0.0.11:5432 role=primary state=up admin=ready port=primary reason=- weight=1 throttle=100 lag_bytes=- lag_ms=- " +
-			"check=L7OK last_chk=primary, timeline 3 checked_ms_ago=- check_ms=2 since=2026-11-24 01:02:03 UTC chkdown=0 downtime=0 " +
-			"cl_reading=0 cl_waiting=0 sv_active=4 sv_idle=5 maxconn=0 timeline=3 epoch=7",
-		"name=n2 addr=10.0.0.12:5432 role=replica state=down admin=drain port=- reason=down: refused weight=5 throttle=35 lag_bytes=4096 lag_ms=1500 " +
-			"check=L4CON last_chk=- checked_ms_ago=- check_ms=0 since=- chkdown=2 downtime=90 " +
-			"cl_reading=6 cl_waiting=8 sv_active=0 sv_idle=0 maxconn=90 timeline=0 epoch=7",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

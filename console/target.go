@@ -38,6 +38,8 @@ type Target interface {
 	Settings() []Setting
 	Paused() bool
 	Nodes(ctx context.Context) ([]Node, error)
+	VIP() []VIP             // none without a virtual IP
+	Cluster() []ClusterNode // none without other nodes
 
 	// What the other commands tell it.
 

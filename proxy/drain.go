@@ -21,8 +21,9 @@ const (
 // Shutdown stops accepting, lets open transactions finish until ctx ends, and
 // ends every session: idle ones at once, with 57P01 as PostgreSQL does.
 func (p *Proxy) Shutdown(ctx context.Context) {
-	p.draining.Store(true)
 	p.mu.Lock()
+	p.stopping = true
+	p.draining.Store(true)
 	for _, l := range p.listeners {
 		l.Close()
 	}
@@ -44,6 +45,24 @@ func (p *Proxy) Shutdown(ctx context.Context) {
 	p.running.Wait()
 	p.lookups.close()
 	p.lookups.closing.Wait()
+}
+
+// SetDrained sends clients away, each between two transactions, and lets nobody in
+// but operators, until it is taken back. That has no effect once Shutdown has begun.
+func (p *Proxy) SetDrained(on bool) {
+	p.mu.Lock()
+	if p.stopping {
+		p.mu.Unlock()
+		return
+	}
+	p.drained.Store(on)
+	p.draining.Store(on)
+	p.mu.Unlock()
+	if on {
+		for _, s := range p.sessions.all() {
+			s.post(s.drain)
+		}
+	}
 }
 
 // await waits until no client is left, and reports whether that came to be

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgvip/pgvip/internal/lab"
 	"github.com/pgvip/pgvip/internal/pgscript"
 	"github.com/pgvip/pgvip/loop"
 	"github.com/pgvip/pgvip/route"
@@ -70,6 +71,44 @@ func TestShutdownWaitsForTransactions(t *testing.T) {
 		<-done
 		cancel()
 		s.stop()
+	}
+}
+
+// TestDrained: clients are sent away between their transactions and nobody comes in
+// but operators, until it is undone.
+func TestDrained(t *testing.T) {
+	d := new(desk)
+	s := newSite(t, plan{pool: poolSize(2), console: d.console(), proxy: func(c *Settings) { c.AdminUsers = []string{lab.TrustUser} }})
+	d.leaves(t)
+	idle, inside := login(t, s.primary), login(t, s.primary)
+	idle.exec("SELECT 1")
+	inside.exec("BEGIN")
+	s.proxy.SetDrained(true)
+	if got := idle.fatal(); got != "57P01" {
+		t.Errorf("an idle client: SQLSTATE %q, want 57P01", got)
+	}
+	if _, err := tryLogin(t, s.primary); code(err) != "57P03" {
+		t.Errorf("who comes: %v, want 57P03", err)
+	}
+	login(t, s.primary, "database", "pgbouncer")
+	inside.exec("SELECT 1")
+	if r := inside.exec("COMMIT"); r.tags[0] != "COMMIT" {
+		t.Errorf("COMMIT = %+v", r)
+	}
+	if got := inside.fatal(); got != "57P01" {
+		t.Errorf("after its transaction: SQLSTATE %q, want 57P01", got)
+	}
+	s.proxy.SetDrained(false)
+	back := login(t, s.primary)
+	back.exec("SELECT 1")
+	back.exec("SELECT 1")
+	s.stop()
+	if got := back.fatal(); got != "57P01" {
+		t.Errorf("at the end: SQLSTATE %q, want 57P01", got)
+	}
+	s.proxy.SetDrained(false)
+	if !s.proxy.draining.Load() {
+		t.Error("a stop was undone")
 	}
 }
 

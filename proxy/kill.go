@@ -47,10 +47,13 @@ func (p *Proxy) StopAccepting() {
 
 // closed says to a client that it has come too late.
 func (p *Proxy) closed() error {
-	if !p.closing.Load() {
-		return nil
+	switch {
+	case p.closing.Load():
+		return wire.Fatal(wire.CodeCannotConnectNow, "pgvip is shutting down", "")
+	case p.drained.Load():
+		return wire.Fatal(wire.CodeCannotConnectNow, "this pgvip is drained by an operator", "Connect to another node, or to the virtual IP.")
 	}
-	return wire.Fatal(wire.CodeCannotConnectNow, "pgvip is shutting down", "")
+	return nil
 }
 
 // disabled says to a client that its database takes nobody.

@@ -97,8 +97,9 @@ type Proxy struct {
 	turn     atomic.Uint64 // of the round robin over the replicas
 	readers  readers
 	clients  atomic.Int64 // logged in or logging in
-	draining atomic.Bool
-	closing  atomic.Bool // nobody may come any more
+	draining atomic.Bool  // sessions end between their transactions
+	drained  atomic.Bool  // by an operator, which can be undone
+	closing  atomic.Bool  // nobody may come any more
 
 	unknown  crowd
 	count    headcount
@@ -117,6 +118,7 @@ type Proxy struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced with each table
+	stopping  bool          // Shutdown has begun
 	listeners []net.Listener
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgvip/pgvip/admin"
 	"github.com/pgvip/pgvip/internal/certs"
@@ -88,6 +91,9 @@ func testOperatorsPort(t *testing.T, c *child, d *door) {
 		t.Errorf("metrics: %d %.200s", code, body)
 	}
 	testActions(t, c, url, v.Servers[0].Name)
+	testNodeDrain(ctx, t, d, url, busy)
+	busy = d.connect(ctx, d.host)
+	query(ctx, t, busy, "BEGIN")
 
 	c.signal(syscall.SIGTERM)
 	awaits(t, "not ready while it stops", url+"/readyz", func(code int, body string) bool { return code == 503 && body == "stopping" })
@@ -123,6 +129,34 @@ func testActions(t *testing.T, c *child, url, server string) {
 		}
 	}
 	seen(t, "all as before", url, func(v *admin.View) bool { return v.Servers[0].Admin == "ready" && !v.Databases[0].Paused })
+}
+
+// testNodeDrain: "pgvip drain" has clients leave and nobody come, --undo ends that. busy
+// is in a transaction.
+func testNodeDrain(ctx context.Context, t *testing.T, d *door, url string, busy *pgx.Conn) {
+	t.Helper()
+	if code, _, stderr := runLine("drain", "--url", url); code != codeFailed || !strings.Contains(stderr, "acting needs a token") {
+		t.Errorf("drain without a token: %d, %s", code, stderr)
+	}
+	if code, stdout, stderr := runLine("drain", "-c", d.file); code != codeFine || stdout != "drained\n" {
+		t.Errorf("drain: %d, %q, %s", code, stdout, stderr)
+	}
+	awaits(t, "not ready", url+"/readyz", func(code int, body string) bool { return code == 503 && body == "drained by an operator" })
+	if _, err := d.try(ctx, d.host); !strings.Contains(fmt.Sprint(err), "drained by an operator") {
+		t.Errorf("a client of a drained node: %v", err)
+	}
+	query(ctx, t, busy, "COMMIT")
+	var answer int
+	if err := busy.QueryRow(ctx, "SELECT 1").Scan(&answer); !strings.Contains(fmt.Sprint(err), "57P01") {
+		t.Errorf("a client after its transaction: %v", err)
+	}
+	if code, stdout, stderr := runLine("drain", "--undo", "-c", d.file); code != codeFine || stdout != "done\n" {
+		t.Errorf("drain --undo: %d, %q, %s", code, stdout, stderr)
+	}
+	awaits(t, "ready again", url+"/readyz", func(code int, body string) bool { return code == 200 })
+	if code, body := ask(t, "POST", url+"/vip/move", "s3cret"); code != 409 || body != errNoVIP.Error() {
+		t.Errorf("move without a virtual IP: %d %s", code, body)
+	}
 }
 
 // Without etcd and PostgreSQL pgvip lives and is not ready; status says so.

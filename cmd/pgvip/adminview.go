@@ -32,6 +32,7 @@ func (w *window) View() admin.View {
 		Counters: w.counters(),
 		Alarms:   []string{}, Servers: []admin.Server{}, Decisions: []admin.Decision{},
 	}
+	v.VIP, v.Cluster = w.vipView(v.At), w.clusterView(v.At)
 	v.Ready, v.NotReady = w.ready(&st)
 	v.Source = w.sourceView(v.At, &st)
 	for _, d := range slices.Backward(w.control.record.history()) {
@@ -58,6 +59,9 @@ func (w *window) ready(st *state) (bool, string) {
 	}
 	if !w.accepting.Load() {
 		return false, "the ports are not open yet"
+	}
+	if w.drained.Load() {
+		return false, "drained by an operator"
 	}
 	return true, ""
 }

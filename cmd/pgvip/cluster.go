@@ -134,7 +134,18 @@ func (n *node) clusterStatus() cluster.Status {
 			}
 		}
 	}
+	if n.vip != nil {
+		s.Fitness, s.VIP = cluster.Fitness(n.vip.fitness()), n.clusterVIP()
+	}
 	return s
+}
+
+// clusterVIP is this node's part in the virtual IP.
+func (n *node) clusterVIP() cluster.VIP {
+	st := n.vip.Status()
+	return cluster.VIP{
+		State: string(st.State), Holds: st.Holds, Epoch: st.Epoch, Address: vipAddresses(n.config().VIP.Addresses)[0],
+	}
 }
 
 // forwardCancel has another node carry out a cancel request.

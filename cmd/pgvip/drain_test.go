@@ -51,6 +51,7 @@ func TestRunOnCluster(t *testing.T) {
 			file := writeConfig(t, fmt.Sprintf(gateConfig, c.Scope, c.Namespace, c.EtcdEndpoints()[0],
 				net.JoinHostPort(d.host, "5000"), net.JoinHostPort(d.host, "5001"),
 				net.JoinHostPort(d.host, "7000")+"\n  unix_socket_dir: "+d.dir, "users.txt", lab.ProbeUser, tt.password)+tt.more)
+			d.file = file
 			users := filepath.Join(filepath.Dir(file), "users.txt")
 			if err := os.WriteFile(users, fmt.Appendf(nil, "%q %q\n", lab.AppUser, verifier), 0o600); err != nil {
 				t.Fatal(err)
@@ -66,18 +67,24 @@ func TestRunOnCluster(t *testing.T) {
 type door struct {
 	t         *testing.T
 	host, dir string // of its TCP ports and of its Unix sockets
+	file      string // its configuration
 }
 
 // connect logs in through one of the two.
 func (d *door) connect(ctx context.Context, host string) *pgx.Conn {
 	d.t.Helper()
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s port=5000 user=%s password=%s dbname=%s sslmode=disable",
-		host, lab.AppUser, lab.AppPassword, lab.AppDatabase))
+	conn, err := d.try(ctx, host)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
+}
+
+// try is connect for those who expect an error.
+func (d *door) try(ctx context.Context, host string) (*pgx.Conn, error) {
+	return pgx.Connect(ctx, fmt.Sprintf("host=%s port=5000 user=%s password=%s dbname=%s sslmode=disable",
+		host, lab.AppUser, lab.AppPassword, lab.AppDatabase))
 }
 
 // code gives the SQLSTATE that a connection ends with.

@@ -41,7 +41,10 @@ type node struct {
 	admin   *admin.HTTP
 	cluster *cluster.Cluster // nil without other nodes
 	vip     *vip             // nil without a virtual IP
-	boot    string           // names this process among all
+	// The next two have something to do only with one.
+	vipClients *vipClients
+	vipEvents  vipEvents
+	boot       string // names this process among all
 
 	operators []net.Listener
 
@@ -53,6 +56,7 @@ type node struct {
 	stops       chan stop   // of operators
 	stopping    atomic.Bool // there is no way back
 	accepting   atomic.Bool // the ports of clients are served
+	drained     atomic.Bool // by an operator
 
 	inputs   atomic.Pointer[inputs]
 	changing sync.Mutex // held while inputs are replaced
@@ -102,7 +106,8 @@ func (n *node) build(in *inputs) error {
 	monitor := health.NewMonitor(n.healthConfig(c))
 	n.desk = newDesk(n)
 	n.console = console.New(console.Options{Target: n.desk, Version: version, Port: c.Listen.Primary[0].Port})
-	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions(), Forward: n.forwardCancel})
+	n.proxy = proxy.New(proxy.Options{Settings: proxySettings(in), Loops: n.loops, Log: log, Console: n.consoleOptions(), Forward: n.forwardCancel,
+		Flows: watchedFlows(c)})
 	n.pools = pool.NewSet(pool.Options{
 		Settings: poolSettings(in),
 		Loops:    n.loops,
@@ -120,6 +125,9 @@ func (n *node) build(in *inputs) error {
 	n.admin = n.newAdmin(in)
 	if n.vip, err = n.newVIP(c); err != nil {
 		return err
+	}
+	if n.vip != nil {
+		n.vipClients = n.newVIPClients(c)
 	}
 	return n.startCluster()
 }
@@ -168,6 +176,7 @@ func (n *node) start() {
 	}
 	n.accepting.Store(true)
 	if n.vip != nil {
+		n.running.Go(func() { n.vipClients.run(ctx) })
 		n.vip.start()
 	}
 }

@@ -68,6 +68,7 @@ func statusCommand() *cobra.Command {
 type asker struct {
 	url            string
 	user, password string
+	token          string // for acting
 	client         *http.Client
 }
 
@@ -80,6 +81,7 @@ func newAsker(path, at string) (*asker, error) {
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return nil, &exitError{codeUsage, fmt.Errorf("--url must be as http://host:7000, is %q", at)}
 		}
+		a.token = tokenOfEnvironment()
 		return a, nil
 	}
 	c, err := config.Load(path)
@@ -95,6 +97,7 @@ func newAsker(path, at string) (*asker, error) {
 	}
 	a.url = "http://" + net.JoinHostPort(first.Host, strconv.Itoa(first.Port))
 	a.user, a.password = c.Admin.User, c.Admin.Password.Reveal()
+	a.token = c.Admin.Token.Reveal()
 	cert, err := readAdminCert(c)
 	if err != nil {
 		return nil, err
