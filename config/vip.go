@@ -72,6 +72,12 @@ func (c Command) String() string { return strings.Join(c, " ") }
 // Enabled reports whether there is a virtual IP.
 func (v *VIP) Enabled() bool { return len(v.Addresses) > 0 }
 
+// Has reports whether host:port is on a virtual address.
+func (v *VIP) Has(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && slices.ContainsFunc(v.Addresses, func(p netip.Prefix) bool { return p.Addr() == a.Addr().Unmap() })
+}
+
 // The arbiters of the virtual IP's ownership.
 const (
 	ArbiterAuto = "auto"

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -38,6 +39,8 @@ type EtcdConfig struct {
 	// TLS gives what is used from the next connection on, so that certificates may
 	// be replaced; it gives nil for http, and so does a nil func.
 	TLS func() *tls.Config
+	// Dial opens the connections; nil leaves it to gRPC.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Override gives another address for a member, by its name or by the
 	// address in its conn_url, where there is NAT between here and there.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"go.etcd.io/etcd/client/v3"
@@ -112,6 +113,16 @@ func (f *follower) client(ctx context.Context, endpoint string) (*clientv3.Clien
 	if cfg.TLS != nil {
 		conf = cfg.TLS()
 	}
+	options := []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+		// The default reaches two minutes, which etcd's return must not wait for.
+		Backoff:           backoff.Config{BaseDelay: backoffMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffMax},
+		MinConnectTimeout: readTimeout,
+	})}
+	if cfg.Dial != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return cfg.Dial(ctx, "tcp", address)
+		}))
+	}
 	return clientv3.New(clientv3.Config{
 		Endpoints: []string{endpoint},
 		Context:   ctx,
@@ -125,11 +136,7 @@ func (f *follower) client(ctx context.Context, endpoint string) (*clientv3.Clien
 		DialKeepAliveTimeout: 3 * time.Second,
 		MaxUnaryRetries:      1,
 		// The client's log would tell at length what trouble tells in a line.
-		Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			// The default reaches two minutes, which etcd's return must not wait for.
-			Backoff:           backoff.Config{BaseDelay: backoffMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: backoffMax},
-			MinConnectTimeout: readTimeout,
-		})},
+		Logger:      zap.NewNop(),
+		DialOptions: options,
 	})
 }

@@ -19,6 +19,9 @@ type Names struct {
 	TTL func() time.Duration
 	// Changed is told a name that leads elsewhere than before. May be nil.
 	Changed func(host string)
+	// Dial opens the connections, to numeric addresses and Unix sockets; nil means a
+	// plain net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	lookup func(ctx context.Context, host string) ([]string, error) // nil means the system's resolver
 
@@ -54,13 +57,16 @@ func (n *Names) Hosts() []Host {
 
 // DialContext is for Config.DialFunc.
 func (n *Names) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := &net.Dialer{KeepAlive: -1} // Config sets the options
+	open := n.Dial
+	if open == nil {
+		open = (&net.Dialer{KeepAlive: -1}).DialContext // Config sets the options
+	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || network == "unix" {
-		return dialer.DialContext(ctx, network, address)
+		return open(ctx, network, address)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
-		return dialer.DialContext(ctx, network, address)
+		return open(ctx, network, address)
 	}
 	addresses, err := n.resolve(ctx, host)
 	if err != nil {
@@ -68,7 +74,7 @@ func (n *Names) DialContext(ctx context.Context, network, address string) (net.C
 	}
 	var failures error
 	for i, a := range addresses {
-		conn, err := dialOne(ctx, dialer, network, net.JoinHostPort(a, port), len(addresses)-i)
+		conn, err := dialOne(ctx, open, network, net.JoinHostPort(a, port), len(addresses)-i)
 		if err == nil {
 			return conn, nil
 		}
@@ -81,13 +87,15 @@ func (n *Names) DialContext(ctx context.Context, network, address string) (net.C
 }
 
 // dialOne leaves time for the addresses that have not been tried yet.
-func dialOne(ctx context.Context, dialer *net.Dialer, network, address string, left int) (net.Conn, error) {
+func dialOne(
+	ctx context.Context, open func(context.Context, string, string) (net.Conn, error), network, address string, left int,
+) (net.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
-	return dialer.DialContext(ctx, network, address)
+	return open(ctx, network, address)
 }
 
 // resolve gives the addresses of a name.

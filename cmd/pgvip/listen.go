@@ -55,7 +55,15 @@ func listenTCP(c *config.Config, address string) (net.Listener, error) {
 	lc := net.ListenConfig{
 		KeepAlive: -1, // Go's own: connections have that of the listener
 		// Before the first connection: accepted sockets inherit it.
-		Control: func(_, _ string, raw syscall.RawConn) error { return setKeepalive(raw, &c.Keepalive) },
+		Control: func(network, _ string, raw syscall.RawConn) error {
+			err := setKeepalive(raw, &c.Keepalive)
+			if err == nil && c.VIP.Has(address) {
+				// The node that stands by listens there too, and serves from the first
+				// moment on.
+				err = setFreebind(raw, network)
+			}
+			return err
+		},
 	}
 	// Go's default is Multipath TCP, whose sockets do not take TCP_USER_TIMEOUT.
 	lc.SetMultipathTCP(false)

@@ -102,7 +102,9 @@ func (n *node) build(in *inputs) error {
 	if err != nil {
 		return err
 	}
-	n.names = &dial.Names{TTL: func() time.Duration { return n.config().DNSMaxTTL }, Changed: n.moved}
+	n.names = &dial.Names{
+		TTL: func() time.Duration { return n.config().DNSMaxTTL }, Changed: n.moved, Dial: newOwnDialer(c).dialFunc(),
+	}
 	monitor := health.NewMonitor(n.healthConfig(c))
 	n.desk = newDesk(n)
 	n.console = console.New(console.Options{Target: n.desk, Version: version, Port: c.Listen.Primary[0].Port})

@@ -34,6 +34,25 @@ func setBacklog(raw syscall.RawConn, backlog int) error {
 	return onSocket(raw, "listen", func(fd int) error { return unix.Listen(fd, backlog) })
 }
 
+// setFreebind lets a listener have an address that is not here yet: ip(7).
+func setFreebind(raw syscall.RawConn, network string) error {
+	return onSocket(raw, "setsockopt", func(fd int) error {
+		if network == "tcp6" {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+	})
+}
+
+// bindNoPort leaves the choice of a port to connect(2): chosen with the address
+// alone it would be one that no other connection from there has, of which there
+// are some ten thousands.
+func bindNoPort(_, _ string, raw syscall.RawConn) error {
+	return onSocket(raw, "setsockopt", func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
+}
+
 func onSocket(raw syscall.RawConn, call string, set func(fd int) error) error {
 	var failure error
 	if err := raw.Control(func(fd uintptr) { failure = set(int(fd)) }); err != nil {

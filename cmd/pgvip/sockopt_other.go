@@ -14,3 +14,9 @@ func setKeepalive(syscall.RawConn, *config.Keepalive) error { return nil }
 
 // setBacklog leaves Go's.
 func setBacklog(syscall.RawConn, int) error { return nil }
+
+// setFreebind leaves it.
+func setFreebind(syscall.RawConn, string) error { return nil }
+
+// bindNoPort leaves it.
+func bindNoPort(_, _ string, _ syscall.RawConn) error { return nil }

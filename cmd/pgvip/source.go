@@ -6,9 +6,11 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/pgvip/pgvip/config"
 	"github.com/pgvip/pgvip/dcs"
+	"github.com/pgvip/pgvip/dial"
 	"github.com/pgvip/pgvip/health"
 	"github.com/pgvip/pgvip/route"
 	"github.com/pgvip/pgvip/tlsconf"
@@ -31,12 +33,18 @@ func (n *node) source(c *config.Config) (dcs.Source, error) {
 }
 
 func (n *node) etcdConfig(c *config.Config) dcs.EtcdConfig {
-	return dcs.EtcdConfig{
+	// Names of its own: those of the nodes are watched for a change.
+	names := &dial.Names{TTL: func() time.Duration { return n.config().DNSMaxTTL }, Dial: newOwnDialer(c).dialFunc()}
+	e := dcs.EtcdConfig{
 		Endpoints: etcdEndpoints(c),
 		Namespace: c.Namespace, Scope: c.Scope,
 		Username: c.Etcd.Username, Password: c.Etcd.Password.Reveal(),
 		TLS: func() *tls.Config { return n.inputs.Load().etcdTLS },
 	}
+	if names.Dial != nil {
+		e.Dial = names.DialContext
+	}
+	return e
 }
 
 func etcdEndpoints(c *config.Config) []string {
@@ -98,7 +106,11 @@ func readSources(in *inputs) error {
 	}
 	rest, err := tlsconf.Client(tlsconf.Options{Mode: mode, CAFile: p.CACert, CertFile: p.Cert, KeyFile: p.Key})
 	errs[1] = ofKey("patroni_api", err)
-	in.patroniAPI = health.NewREST(health.RESTConfig{TLS: rest, Username: p.Username, Password: p.Password.Reveal()})
+	conf := health.RESTConfig{TLS: rest, Username: p.Username, Password: p.Password.Reveal()}
+	if own := newOwnDialer(in.config); own != nil {
+		conf.Dial = (&dial.Names{TTL: func() time.Duration { return in.config.DNSMaxTTL }, Dial: own.DialContext}).DialContext
+	}
+	in.patroniAPI = health.NewREST(conf)
 	return errors.Join(errs[:]...)
 }
 
