@@ -223,7 +223,7 @@ func (e *arbitrated) perform(a owner.Action) bool {
 		e.k.address.hold(a.Until)
 		if fresh {
 			e.advertAt = 0
-			e.k.port.Announce()
+			e.k.announce()
 		}
 	case owner.Drop:
 		return e.drop()

@@ -24,6 +24,7 @@ type holding struct {
 	due     time.Duration // of the next refresh
 	failing bool          // the last attempt failed, and that was told
 	stuck   bool          // it is to be gone, and the attempt failed
+	there   bool          // it is, by the last attempt
 	readded uint64
 }
 
@@ -61,6 +62,10 @@ func (h *holding) refresh() bool {
 		return false
 	}
 	h.due, h.failing = now+refreshEvery, false
+	if !h.there {
+		h.there = true
+		h.tell("added", false, "the address is on the interface")
+	}
 	return true
 }
 
@@ -85,6 +90,10 @@ func (h *holding) release() bool {
 		return false
 	}
 	h.failing = false
+	if h.there {
+		h.there = false
+		h.tell("removed", false, "the address is off the interface")
+	}
 	return true
 }
 

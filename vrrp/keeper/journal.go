@@ -49,6 +49,12 @@ func (k *Keeper) note(e beat.Event) {
 	j.events, j.at = append(j.events, e), append(j.at, sinceBoot())
 }
 
+// announce begins to announce the address, and tells when.
+func (k *Keeper) announce() {
+	k.port.Announce()
+	k.event("announce", false, "announces the address")
+}
+
 // rarely is event, for what may happen again and again: what is it by which it is
 // known again.
 func (k *Keeper) rarely(now time.Duration, what, kind, format string, args ...any) {

@@ -175,7 +175,7 @@ func (e *plain) do(actions []instance.Action) {
 			if a.Rival {
 				e.k.port.Rival()
 			} else {
-				e.k.port.Announce()
+				e.k.announce()
 			}
 		case instance.Note:
 			e.k.note(beat.Event{Kind: a.Kind, Warn: a.Warn, State: beat.State(a.State), Text: a.Text})
