@@ -1,8 +1,13 @@
 // Package arbiter is the keeper's client of etcd, in which two keys of each
 // virtual IP decide who owns it (rule 36):
 //
-//	/pgvip/<cluster>/vip/<address>     who owns it
-//	/pgvip/<cluster>/claim/<address>   who wants to
+//	/pgvip/<cluster>/vip/<address>      who owns it
+//	/pgvip/<cluster>/claim/<address>    who wants to
+//
+// A third one decides nothing: it is one more path for what nodes tell each other,
+// for a node whose link to the others is down.
+//
+//	/pgvip/<cluster>/notice/<address>   the last thing that somebody had to tell
 //
 // It carries out the requests of the owner machine (vrrp/owner), each a transaction
 // that reads both keys, and watches them.
@@ -50,6 +55,8 @@ const (
 	Answered Kind = iota + 1
 	// Watched: the keys as a watch tells, or a read that nobody asked for.
 	Watched
+	// Told: somebody has told something, Notice is what.
+	Told
 	// Trouble: a link does not work, Err says why. It is told once until it has worked again.
 	Trouble
 )
@@ -58,6 +65,8 @@ const (
 type Event struct {
 	Kind Kind
 	ID   uint64 // of the request that is Answered
+	// Notice is what is Told, as it was handed to Tell.
+	Notice []byte
 	// Reply is the answer; of Watched it has the Snapshot alone, of Trouble Err.
 	owner.Reply
 }
@@ -74,18 +83,21 @@ type Options struct {
 // Arbiter is the client. Use New; Run lets it work.
 type Arbiter struct {
 	// Immutable.
-	opt           Options
-	record, claim string // the keys
-	links         []*link
+	opt                   Options
+	record, claim, notice string // the keys
+	links                 []*link
 
 	running sync.WaitGroup // the requests
 
+	stop func() // ends ctx
+
 	mu      sync.Mutex
-	ctx     context.Context // guarded by mu; Run's, nil outside of it
+	ctx     context.Context // guarded by mu; of all requests, nil when Run has ended
 	store   store           // guarded by mu
 	changed chan struct{}   // guarded by mu; closed and replaced when a link begins to work
 	reads   int             // guarded by mu; under way
 	writes  int             // guarded by mu; under way
+	tells   int             // guarded by mu; under way
 }
 
 // New makes an arbiter; nothing is dialed before Run. Certificates are read now, and
@@ -98,7 +110,9 @@ func New(opt Options) (*Arbiter, error) {
 		return nil, errors.New("arbiter: no cluster")
 	}
 	a := &Arbiter{opt: opt, record: Prefix(opt.Cluster) + "vip/" + opt.Address.String(),
-		claim: Prefix(opt.Cluster) + "claim/" + opt.Address.String(), changed: make(chan struct{})}
+		claim: Prefix(opt.Cluster) + "claim/" + opt.Address.String(), notice: Prefix(opt.Cluster) + "notice/" + opt.Address.String(), changed: make(chan struct{})}
+	// Requests may come before Run: they wait for a link.
+	a.ctx, a.stop = context.WithCancel(context.Background())
 	// Nodes of one site must not all begin with the same member.
 	first := rand.IntN(len(opt.Etcd.Endpoints))
 	for i := range min(maxLinks, len(opt.Etcd.Endpoints)) {
@@ -111,9 +125,6 @@ func New(opt Options) (*Arbiter, error) {
 
 // Run keeps the links until ctx ends, and returns when every request has ended.
 func (a *Arbiter) Run(ctx context.Context) {
-	a.mu.Lock()
-	a.ctx = ctx
-	a.mu.Unlock()
 	var links sync.WaitGroup
 	for _, l := range a.links {
 		links.Go(func() { l.run(ctx) })
@@ -122,6 +133,7 @@ func (a *Arbiter) Run(ctx context.Context) {
 	a.mu.Lock()
 	a.ctx = nil // no request begins from here on
 	a.mu.Unlock()
+	a.stop()
 	a.running.Wait()
 }
 

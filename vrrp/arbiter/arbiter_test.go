@@ -191,6 +191,33 @@ func TestWatchTells(t *testing.T) {
 	}))
 }
 
+func TestNoticesReachWhoWatches(t *testing.T) {
+	s := newServer(t)
+	s.start()
+	one, two := openAt(t, s), openAt(t, s)
+	one.read()
+	two.read()
+	one.next("its watch", func(e Event) bool { return e.Kind == Watched })
+	two.next("its watch", func(e Event) bool { return e.Kind == Watched })
+	told := func(e Event) bool { return e.Kind == Told && string(e.Notice) == "released" }
+	// The watch begins after the read that was just told of.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		one.arbiter.Tell([]byte("released"))
+		select {
+		case e := <-two.events:
+			if told(e) {
+				return
+			}
+		case e := <-one.events:
+			one.waiting = append(one.waiting, e)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody was told")
+		}
+	}
+}
+
 // TestUnreadableKeysNameNobody: they can be taken over, and not before any
 // owner's promise has run out.
 func TestUnreadableKeysNameNobody(t *testing.T) {

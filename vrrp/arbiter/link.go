@@ -89,24 +89,33 @@ func (l *link) session(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }() // it only says that its context ended
+	l.open(client, cancel)
+	defer l.close()
 	first, err := l.read(ctx, client)
 	if err != nil {
 		return err
 	}
-	l.open(client, cancel)
-	defer l.close()
+	l.works()
 	l.arbiter.opt.Deliver(watched(first))
 	return l.watch(ctx, cancel, client, first)
 }
 
-// open lets requests use a client, which has just answered.
+// open lets requests use a client. It has not answered yet and comes after one that
+// has, but where there is no other they need not wait until it has.
 func (l *link) open(client *clientv3.Client, end func()) {
 	a := l.arbiter
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l.client, l.end, l.missed, l.trouble = client, end, 0, false
+	l.client, l.end, l.missed = client, end, 1
 	close(a.changed)
 	a.changed = make(chan struct{})
+}
+
+// works notes that a trouble is over.
+func (l *link) works() {
+	l.arbiter.mu.Lock()
+	defer l.arbiter.mu.Unlock()
+	l.trouble = false
 }
 
 func (l *link) close() {

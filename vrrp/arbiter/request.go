@@ -40,6 +40,18 @@ func (a *Arbiter) Do(r owner.Request) error {
 	return a.begin(r, &a.writes, maxWrites, a.write)
 }
 
+// Tell has every node that watches, this one too, told a notice. Nobody answers,
+// and it may be lost.
+func (a *Arbiter) Tell(notice []byte) {
+	// A second one meanwhile says the same, or comes again.
+	_ = a.begin(owner.Request{}, &a.tells, 1, func(ctx context.Context, _ owner.Request) owner.Reply {
+		if links, err := a.wait(ctx); err == nil {
+			_, _ = links[0].client.Put(ctx, a.notice, string(notice))
+		}
+		return owner.Reply{}
+	})
+}
+
 // asker carries a request out, and waits for it.
 type asker func(context.Context, owner.Request) owner.Reply
 
@@ -63,7 +75,9 @@ func (a *Arbiter) begin(r owner.Request, running *int, most int, ask asker) erro
 		a.mu.Lock()
 		*running--
 		a.mu.Unlock()
-		a.opt.Deliver(Event{Kind: Answered, ID: r.ID, Reply: reply})
+		if running != &a.tells {
+			a.opt.Deliver(Event{Kind: Answered, ID: r.ID, Reply: reply})
+		}
 	})
 	return nil
 }

@@ -112,6 +112,11 @@ func (c *copyOf) apply(resp clientv3.WatchResponse) {
 			if put {
 				c.keys.Claim = claimOf(ev.Kv.Value, ev.Kv.ModRevision)
 			}
+		case c.arbiter.notice:
+			if put {
+				c.arbiter.opt.Deliver(Event{Kind: Told, Notice: ev.Kv.Value})
+			}
+			continue
 		default:
 			continue
 		}

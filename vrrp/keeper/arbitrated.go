@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,7 @@ type arbitrated struct {
 	probes   map[int]uint64 // the machine's number of a port's probe
 	unsent   []owner.Request
 	fault    string
+	released int64 // the last term whose release was published
 	advertAt time.Duration
 }
 
@@ -61,6 +63,7 @@ func newArbitrated(k *Keeper, now time.Duration) (*arbitrated, error) {
 	if err != nil {
 		k.event("error", true, "%v", err)
 	}
+	k.found = present
 	e.machine, err = owner.New(owner.Config{
 		Node: cfg.Node, Boot: cfg.Boot, Priority: int(cfg.VIP.Priority), Peers: names,
 		Preempt: cfg.VIP.Preempt, PreemptDelay: cfg.VIP.PreemptDelay, StartupDelay: cfg.VIP.StartupDelay,
@@ -109,6 +112,8 @@ func (e *arbitrated) got(now time.Duration, news any) {
 			e.do(now, e.machine.Answer(now, n.ID, n.Reply))
 		case arbiter.Watched:
 			e.do(now, e.machine.Watched(now, n.Snapshot))
+		case arbiter.Told:
+			e.notice(now, n.Notice)
 		case arbiter.Trouble:
 			e.k.rarely(now, "etcd", "outage", "%v", n.Err)
 		}
@@ -141,6 +146,34 @@ func (e *arbitrated) message(now time.Duration, r echo.Received) {
 	e.do(now, e.machine.Receive(now, r.From, m.Message))
 }
 
+// notice is what a node tells by way of etcd: a release, which its link may be too
+// broken to send.
+type notice struct {
+	From string `json:"from"`
+	owner.Message
+}
+
+func (e *arbitrated) notice(now time.Duration, text []byte) {
+	var n notice
+	if err := json.Unmarshal(text, &n); err != nil || n.Kind != owner.Release || e.paged[n.From] == nil {
+		return // another version's, or our own
+	}
+	e.do(now, e.machine.Receive(now, n.From, n.Message))
+}
+
+// publish has a release told by etcd, too, once for each term.
+func (e *arbitrated) publish(m owner.Message) {
+	if m.Kind != owner.Release || m.Term == e.released {
+		return
+	}
+	e.released = m.Term
+	text, err := json.Marshal(notice{e.k.cfg.Node, m})
+	if err != nil {
+		panic("BUG: " + err.Error()) // plain values
+	}
+	e.arbiter.Tell(text)
+}
+
 func (e *arbitrated) next() time.Duration {
 	next := e.machine.Next()
 	if e.k.address.on {
@@ -159,6 +192,12 @@ func (e *arbitrated) tick(now time.Duration) {
 
 func (e *arbitrated) fit(now time.Duration, f beat.Fitness) {
 	e.fault = f.Fault
+	if e.k.fault() != "" {
+		// Without its interface no move can be planned: nobody reaches the address
+		// here. For the machine that is as if nobody were there to serve.
+		e.do(now, e.machine.MainGone(now))
+		return
+	}
 	e.do(now, e.machine.Fit(now, owner.Fitness{
 		Listening: f.Listening, Blind: f.Blind, Healthy: f.Healthy, Weight: f.Weight, Fault: f.Fault != "",
 	}))
@@ -220,6 +259,7 @@ func (e *arbitrated) perform(a owner.Action) bool {
 		}
 	case owner.Hold:
 		fresh := !e.k.address.on
+		e.k.found = false
 		e.k.address.hold(a.Until)
 		if fresh {
 			e.advertAt = 0
@@ -234,12 +274,13 @@ func (e *arbitrated) perform(a owner.Action) bool {
 			e.k.rarely(sinceBoot(), "promise", "error", "%v", err)
 		}
 	case owner.Note:
-		e.k.event(a.Kind, a.Warn, "%s", a.Text)
+		e.note(a)
 	}
 	return false
 }
 
 func (e *arbitrated) send(a owner.Send) {
+	e.publish(a.Message)
 	message, err := json.Marshal(envelope{a.Message, e.k.port.Source()})
 	if err != nil {
 		panic("BUG: " + err.Error()) // plain values
@@ -252,9 +293,19 @@ func (e *arbitrated) send(a owner.Send) {
 	}
 }
 
+// note passes an event on. What the machine takes for the main process's end can be
+// the interface's.
+func (e *arbitrated) note(n owner.Note) {
+	if why := e.k.fault(); why != "" && e.k.gone == 0 {
+		n.Text = strings.Replace(n.Text, "the main process is gone", why, 1)
+	}
+	e.k.event(n.Kind, n.Warn, "%s", n.Text)
+}
+
 // drop removes the address and tells routers that only know VRRP.
 func (e *arbitrated) drop() bool {
 	was := e.k.address.on
+	e.k.found = false
 	if !e.k.address.release() {
 		return false
 	}
@@ -267,7 +318,7 @@ func (e *arbitrated) drop() bool {
 func (e *arbitrated) status(now time.Duration, s *beat.Status) {
 	st := e.machine.Status(now)
 	s.Owner, s.Epoch, s.Priority, s.Reason = st.Owner, st.Term, st.Priority, st.Reason
-	s.Ready, s.Left = st.Ready, st.Left
+	s.Ready, s.Left = st.Ready, st.Left && (e.k.leaving || e.k.gone != 0)
 	s.Arbiter = "etcd"
 	if st.Outage {
 		s.Arbiter = "outage"
@@ -276,7 +327,7 @@ func (e *arbitrated) status(now time.Duration, s *beat.Status) {
 		s.Until = max(st.Until-now, 0)
 	}
 	switch {
-	case e.k.gone != 0 || st.Left:
+	case e.k.gone != 0 || s.Left:
 		s.State = beat.Initialize
 	case st.Owns && e.k.address.on:
 		s.State = beat.Active

@@ -35,7 +35,7 @@ func (k *Keeper) linkChanged(now time.Duration, e address.Event) {
 
 // appeared removes an address that somebody has added while it is not ours.
 func (k *Keeper) appeared(e address.Event) {
-	if k.address.on {
+	if k.address.on || k.found {
 		return
 	}
 	gone := k.address.release()

@@ -100,6 +100,7 @@ type Keeper struct {
 	heard    time.Duration // when the main process was, or could have been
 	fitness  beat.Fitness
 	address  holding
+	found    bool // the address was there at the start, and what becomes of it is not decided
 	log      journal
 	status   beat.Status // as last told
 	told     time.Duration
@@ -128,14 +129,14 @@ func start(l *line, cfg *beat.Config) (*Keeper, error) {
 	}
 	k.port = port
 	k.address = holding{port: port, now: sinceBoot, tell: k.event}
+	if err := confine(); err != nil {
+		k.event("error", false, "privileges are kept: %v", err)
+	}
 	now := sinceBoot()
 	k.last, k.heard = now, now
 	if k.election, err = k.elect(now); err != nil {
 		_ = port.Close() // the error is the one to tell
 		return nil, err
-	}
-	if err := confine(); err != nil {
-		k.event("error", false, "privileges are kept: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel

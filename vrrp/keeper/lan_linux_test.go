@@ -113,6 +113,27 @@ func (n *netNode) port(bridge int, state string) {
 	n.lan.in(n.lan.name, "ip", "link", "set", fmt.Sprintf("p%d%d", bridge, n.i), state)
 }
 
+// unplug takes a node off a bridge, or puts it back; its link stays up.
+func (n *netNode) unplug(bridge int, off bool) {
+	n.lan.t.Helper()
+	args := []string{"ip", "link", "set", fmt.Sprintf("p%d%d", bridge, n.i)}
+	if off {
+		args = append(args, "nomaster")
+	} else {
+		args = append(args, "master", fmt.Sprintf("br%d", bridge))
+	}
+	n.lan.in(n.lan.name, args...)
+}
+
+// isolate keeps the nodes from each other on the first bridge, or no longer.
+func (l *lan) isolate(on bool) {
+	l.t.Helper()
+	state := map[bool]string{true: "on", false: "off"}[on]
+	for _, n := range l.nodes {
+		l.in(l.name, "bridge", "link", "set", "dev", fmt.Sprintf("p0%d", n.i), "isolated", state)
+	}
+}
+
 // has reports whether the address is on the node.
 func (n *netNode) has(t *testing.T) bool {
 	t.Helper()
