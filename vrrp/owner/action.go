@@ -50,10 +50,13 @@ type Drop struct {
 // has the address, and has Probed told, within about half a second.
 type Probe struct{ ID uint64 }
 
-// Persist stores Until, together with the host's boot id, where a later process
-// of this boot finds it (Config.Promised), before the actions that follow are done.
+// Persist stores both, together with the host's boot id, where a later process of
+// this boot finds them (Config.Promised), before the actions that follow are done.
 // It is needed rarely: when nobody has etcd.
-type Persist struct{ Until time.Duration }
+type Persist struct {
+	Until time.Duration
+	Term  int64
+}
 
 // Note is an event for the log and the timeline.
 type Note struct {

@@ -21,10 +21,11 @@ type Config struct {
 	// Resume says that this keeper replaces another of the same main process and
 	// that the address is still on the interface.
 	Resume bool
-	// Promised is the latest Persist.Until that an earlier machine of this node has
-	// stored, 0 for none. A runtime that cannot store it says so with a time of
-	// now + Alone + Margin, which costs each start that time.
-	Promised time.Duration
+	// Promised and PromisedTerm are the latest Persist that an earlier machine of
+	// this node has stored in this boot of the host, 0 for none. A runtime that cannot
+	// store it says so with now + Alone + Margin, which costs each start that time.
+	Promised     time.Duration
+	PromisedTerm int64
 
 	// ARP is etcd_down_takeover: without etcd for anybody, a silent owner that no
 	// longer answers ARP is taken for dead, and a sole survivor goes on. Otherwise

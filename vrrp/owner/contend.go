@@ -23,14 +23,12 @@ type attempt struct {
 	withdraw bool // the owner lives
 
 	// taking
-	offered bool // the owner asks for it and goes on holding meanwhile
-	start   time.Duration
+	start time.Duration
 }
 
 // release is a peer's word that it has removed the address.
 type release struct {
-	from   string
-	term   int64
+	deed
 	outage bool
 }
 
@@ -49,28 +47,28 @@ func (m *Machine) contend() {
 		return
 	}
 	m.propose()
-	if m.own != nil || !m.known || !m.hasEtcd() {
+	if m.own != nil || !m.known || !m.hasEtcd() || m.etcdOK < m.resolve {
 		return
 	}
 	switch r := m.seen.Record; {
-	case m.released(r):
+	case m.released(r) && m.free():
 		m.take(r, false)
 	case r.Mod != 0 && r.Owner == m.cfg.Node:
 		m.reown(r)
-	case m.etcdOK >= m.resolve && m.silent():
+	case m.silent():
 		m.claim(r)
 	}
 }
 
 // released says whether the record's owner has let go of the address.
 func (m *Machine) released(r Record) bool {
-	return r.Mod != 0 && m.gone.from == r.Owner && m.gone.term == r.Term
+	return r.Mod != 0 && m.gone.deed == r.deed()
 }
 
 // reown takes the record of this node's earlier life: nobody else holds under it,
 // but its successors without etcd may, whom this node would hear or has promised.
 func (m *Machine) reown(r Record) {
-	if !m.reached(m.born) || !m.reached(m.notBefore) || m.heard.term > r.Term && !m.reached(m.heard.at+m.cfg.Silence) {
+	if !m.free() || m.heard.term > r.Term && !m.reached(m.heard.at+m.cfg.Silence) {
 		return
 	}
 	m.take(r, false)
@@ -115,8 +113,8 @@ func (m *Machine) claimed(r Reply, _ time.Duration) {
 		return
 	}
 	if r.Err != nil { // it cannot win by itself; but read before claiming again
-		m.try = attempt{}
-		m.backoff, m.resolve = m.now, m.now
+		m.backoff = m.now
+		m.unresolved()
 		return
 	}
 	if !r.Committed {
@@ -129,6 +127,13 @@ func (m *Machine) claimed(r Reply, _ time.Duration) {
 	m.try.until = m.now + m.window(m.try.record)
 	m.note("claim", false, "claims the address from %s, term %d", m.try.record.Owner, m.try.record.Term)
 	m.learn(r.Snapshot)
+}
+
+// unresolved ends an attempt whose outcome is unknown: nothing more is attempted
+// before etcd has been read.
+func (m *Machine) unresolved() {
+	m.try = attempt{}
+	m.resolve = m.now
 }
 
 // window is how long an owner has to object: as long as it may live on without
@@ -150,7 +155,7 @@ func (m *Machine) await() {
 	switch {
 	case !m.mayOwn() || m.try.withdraw && !released:
 		m.withdraw()
-	case (released || m.reached(m.try.until)) && (!m.on(keepPromise) || m.reached(m.notBefore)):
+	case (released || m.reached(m.try.until)) && m.free():
 		m.win()
 	}
 }
@@ -159,7 +164,7 @@ func (m *Machine) win() {
 	t := &m.try
 	t.step = winning
 	m.ask(Request{What: "win", RecordMod: t.record.Mod, ClaimMod: t.claim,
-		PutRecord: m.record(m.successor(t.record), m.cfg.Hold, 0), DeleteClaim: true}, m.won)
+		PutRecord: m.record(m.successor(t.record), m.now, m.cfg.Hold, 0), DeleteClaim: true}, m.won)
 }
 
 // successor is the next term; a record that was deleted or comes from a backup does
@@ -173,11 +178,7 @@ func (m *Machine) won(r Reply, start time.Duration) {
 		return
 	}
 	if r.Err != nil {
-		if m.on(resolveUnknown) {
-			m.withdraw()
-		} else {
-			m.try = attempt{}
-		}
+		m.withdraw()
 		return
 	}
 	m.try = attempt{}
@@ -201,7 +202,11 @@ func (m *Machine) withdrawn(r Reply, start time.Duration) {
 		return
 	}
 	if r.Err != nil {
-		m.withdraw()
+		if m.outage.evident {
+			m.unresolved() // there is no asking now
+		} else {
+			m.withdraw()
+		}
 		return
 	}
 	m.try = attempt{}
@@ -212,7 +217,7 @@ func (m *Machine) withdrawn(r Reply, start time.Duration) {
 
 // adopt begins the ownership that a request of ours has won, as etcd says afterwards.
 func (m *Machine) adopt(s Snapshot, start time.Duration) {
-	if m.own == nil && m.mine(s.Record) && (s.Record.Term > m.finished || !m.on(termEnds)) {
+	if m.own == nil && m.mine(s.Record) && s.Record.Term > m.finished {
 		m.become(s, start)
 	}
 }
@@ -230,21 +235,17 @@ func (m *Machine) take(r Record, offered bool) {
 	case r.Owner != m.cfg.Node:
 		wait = 0 // released, by who had it
 	}
-	start := m.now
-	if m.try.step == taking { // again
-		start = m.try.start
-	}
-	m.try = attempt{step: taking, record: r, offered: offered, start: start}
+	m.try = attempt{step: taking, record: r, start: m.now}
 	m.ask(Request{What: "take", RecordMod: r.Mod, ClaimMod: -1,
-		PutRecord: m.record(m.successor(r), m.cfg.Hold, wait), DeleteClaim: true}, m.taken)
+		PutRecord: m.record(m.successor(r), m.now, m.cfg.Hold, wait), DeleteClaim: true}, m.taken)
 }
 
 func (m *Machine) taken(r Reply, start time.Duration) {
 	if m.try.step != taking {
 		return
 	}
-	if r.Err != nil { // the same guard again: only one of them can win
-		m.take(m.try.record, m.try.offered)
+	if r.Err != nil { // if it wins yet, the record is ours, and that is taken anew
+		m.unresolved()
 		return
 	}
 	m.try.start = start
@@ -265,6 +266,6 @@ func (m *Machine) tookOver(s Snapshot) {
 	}
 	m.owe = debt{}
 	if w := s.Record.Wait; w > 0 && !m.released(t.record) {
-		m.owe = debt{term: t.record.Term, until: m.now + w}
+		m.owe = debt{deed: t.record.deed(), until: m.now + w}
 	}
 }

@@ -104,7 +104,7 @@ func (m *Machine) confirmOurs(s Snapshot, start time.Duration) {
 // learn takes in a snapshot. It reports whether that is news: an older answer that
 // came late says nothing.
 func (m *Machine) learn(s Snapshot) bool {
-	if m.known && s.Revision < m.seen.Revision && m.on(revisionOrder) {
+	if m.known && s.Revision < m.seen.Revision {
 		return false
 	}
 	m.known, m.seen, m.seenAt = true, s, m.now
@@ -131,14 +131,15 @@ func (m *Machine) learn(s Snapshot) bool {
 
 // hears says whether this node hears the owner of the record itself.
 func (m *Machine) hears(r Record) bool {
-	return r.Owner != m.cfg.Node && m.heard.from == r.Owner && m.heard.term == r.Term && m.now-m.heard.at < m.cfg.Silence
+	return r.Owner != m.cfg.Node && m.heard.deed == r.deed() && m.now-m.heard.at < m.cfg.Silence
 }
 
 // check compares the record with this node's ownership.
 func (m *Machine) check(s Snapshot) {
 	o := m.own
 	if m.mine(s.Record) && s.Record.Term == o.term {
-		o.mod, o.hold, o.proposed = s.Record.Mod, s.Record.Hold, false
+		// Taken may differ: this proposal's term has been won by a request from before it.
+		o.mod, o.hold, o.taken, o.proposed = s.Record.Mod, s.Record.Hold, s.Record.Taken, false
 		if o.cap > 0 && o.hold <= o.cap {
 			o.cap = 0
 		}
@@ -224,7 +225,7 @@ func (m *Machine) policy() {
 		return
 	}
 	o.touching = true
-	m.ask(Request{What: "promise", RecordMod: o.mod, ClaimMod: -1, PutRecord: m.record(o.term, want, wait)}, m.touched(o))
+	m.ask(Request{What: "promise", RecordMod: o.mod, ClaimMod: -1, PutRecord: m.record(o.term, o.taken, want, wait)}, m.touched(o))
 }
 
 // touched takes the outcome of an owner's writing to its own record.
@@ -249,9 +250,9 @@ func (m *Machine) commit() {
 	}
 	o.touching = true
 	m.ask(Request{What: "commit", RecordMod: m.seen.Record.Mod, ClaimMod: -1,
-		PutRecord: m.record(o.term, m.cfg.Hold, 0), DeleteClaim: true}, m.touched(o))
+		PutRecord: m.record(o.term, o.taken, m.cfg.Hold, 0), DeleteClaim: true}, m.touched(o))
 }
 
-func (m *Machine) record(term int64, hold, wait time.Duration) *Record {
-	return &Record{Owner: m.cfg.Node, Boot: m.cfg.Boot, Term: term, Hold: hold, Wait: wait, Fitness: m.fit}
+func (m *Machine) record(term int64, taken, hold, wait time.Duration) *Record {
+	return &Record{Owner: m.cfg.Node, Boot: m.cfg.Boot, Term: term, Taken: taken, Hold: hold, Wait: wait, Fitness: m.fit}
 }

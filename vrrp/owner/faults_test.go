@@ -37,6 +37,7 @@ func (w *world) isolate(h *host, cut bool) {
 func (h *host) setEtcd(requests, answers bool) {
 	h.w.watch.look()
 	h.requests, h.answers = requests, answers
+	h.w.watch.look()
 	if requests {
 		releaseAll(h.w, &h.stuckRequests, 400*ms)
 	}
@@ -91,10 +92,8 @@ func faults() []fault {
 			w.after(d, func() { w.slow = 0 })
 		}},
 		{"etcd down", 3, func(w *world, _ *host, d time.Duration) {
-			w.watch.look()
 			w.etcd.set(false)
 			w.after(d, func() {
-				w.watch.look()
 				if !w.long {
 					w.etcd.set(true)
 				}
@@ -198,11 +197,49 @@ func (w *world) random(all []fault) {
 	}
 }
 
+// chaosFor turns something on or off every moment for a while: single links, etcd,
+// processes.
+func (w *world) chaosFor(d time.Duration) {
+	end := w.now + d
+	pace := 30*ms + w.upTo(500*ms)
+	kinds := 3 + w.rnd.IntN(6) // not every history has all
+	var next func()
+	next = func() {
+		if w.now > end {
+			return
+		}
+		h := w.victim()
+		switch p := w.other(h); w.rnd.IntN(kinds) {
+		case 0:
+			w.setLAN(h, p, !w.lan[h.id][p.id])
+		case 1:
+			w.setLAN(p, h, !w.lan[p.id][h.id])
+		case 2:
+			h.setEtcd(!h.requests, h.answers)
+		case 3:
+			h.setEtcd(h.requests, !h.answers)
+		case 4:
+			w.isolate(h, w.lan[h.id][p.id])
+		case 5:
+			w.etcd.set(!w.etcd.up)
+		case 6:
+			h.main.stop(w.upTo(time.Second))
+		case 7:
+			h.killMain()
+			w.after(60*ms+w.upTo(time.Second), h.powerOn)
+		case 8:
+			command(h, "*")
+		}
+		w.tracef("chaos: lan %v, etcd %v, %s requests %v answers %v", w.lan, w.etcd.up, h.name, h.requests, h.answers)
+		w.after(pace/4+w.upTo(pace), next)
+	}
+	next()
+}
+
 // heal ends all faults; stay stays off for good. It returns when the last node is
 // there again.
 func (w *world) heal(stay *host) time.Duration {
 	w.tracef("---- all faults end ----")
-	w.watch.look()
 	w.etcd.set(true)
 	w.loss, w.slow, w.etcd.slow = 0, 0, 0
 	last := w.now

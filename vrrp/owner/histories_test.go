@@ -146,7 +146,7 @@ func TestHistory(t *testing.T) {
 		s := setupOf(*seedFlag)
 		s.trace = true
 		o := history(*seedFlag, s)
-		if testing.Verbose() && *seedFlag != 0 {
+		if *seedFlag != 0 {
 			fmt.Fprintf(os.Stdout, "seed %d: %+v\n%s\n", o.seed, o.setup, strings.Join(o.log, "\n"))
 		}
 		if f := o.faulty(); f != "" {

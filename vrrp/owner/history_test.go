@@ -22,6 +22,7 @@ func setupOf(seed uint64) setup {
 	if seed/30%9 < 4 {
 		s.count = 3
 	}
+	s.chaos = seed/7%2 == 0
 	s.long = seed/540%4 == 0
 	if seed/270%2 == 0 {
 		s.linger = 3 * time.Second
@@ -32,9 +33,6 @@ func setupOf(seed uint64) setup {
 // history runs one.
 func history(seed uint64, s setup) outcome {
 	w := newWorld(seed, s)
-	for _, h := range w.nodes {
-		h.fit = Fitness{Listening: true, Healthy: 3}
-	}
 	w.begin()
 	start := w.now
 	w.plan(faults())
@@ -48,7 +46,12 @@ func history(seed uint64, s setup) outcome {
 		stay = w.pick()
 	}
 	ended := w.heal(stay)
-	w.run(ended + 7*time.Second)
+	if stay == nil {
+		w.run(ended + 2*boundSettled)
+	} else {
+		w.run(ended + boundStay + time.Second)
+	}
+	w.watch.close()
 	o := outcome{setup: s, seed: seed, dual: w.watch.dual, episode: w.watch.episode, within: w.watch.within,
 		settled: max(0, w.watch.settled-ended), stays: stay != nil, log: w.log}
 	if w.watch.holders != 1 {
@@ -62,12 +65,16 @@ func history(seed uint64, s setup) outcome {
 func (w *world) plan(all []fault) {
 	if w.long {
 		down := w.upTo(2500 * ms)
-		w.after(down, func() { w.tracef("FAULT etcd down for long"); w.watch.look(); w.etcd.set(false) })
+		w.after(down, func() { w.tracef("FAULT etcd down for long"); w.etcd.set(false) })
 		for range 1 + w.rnd.IntN(3) {
 			w.after(down+ms+w.upTo(6*time.Second), func() { w.random(all) })
 		}
 	}
 	center := 200*ms + w.upTo(2800*ms)
+	if w.chaos {
+		w.chaosFor(2*time.Second + w.upTo(2*time.Second))
+		return
+	}
 	for range 1 + w.rnd.IntN(6) {
 		at := center - 600*ms + w.upTo(1200*ms)
 		if w.chance(0.3) {

@@ -24,7 +24,7 @@ type host struct {
 	address   bool
 	refreshed time.Duration
 	lifetime  int
-	promised  time.Duration // what keepers have stored
+	promised  Persist // what keepers have stored
 
 	main   *process
 	keeper *keeper
@@ -135,7 +135,7 @@ func (h *host) powerOff() {
 		return
 	}
 	h.w.tracef("FAULT %s power off", h.name)
-	h.up, h.paused, h.stopped, h.promised = false, false, 0, 0
+	h.up, h.paused, h.stopped, h.promised = false, false, 0, Persist{}
 	h.main.alive, h.keeper.alive = false, false
 	h.remove("no power")
 	h.off = h.w.now
@@ -263,10 +263,10 @@ type keeper struct {
 
 func (h *host) startKeeper(boot string) {
 	w := h.w
-	cfg := Config{Node: h.name, Boot: boot, Priority: h.priority, Resume: h.address, Promised: h.promised,
+	cfg := Config{Node: h.name, Boot: boot, Priority: h.priority, Resume: h.address, Promised: h.promised.Until, PromisedTerm: h.promised.Term,
 		ARP: w.arp, Preempt: w.preempt}
 	if w.without&rememberPromise != 0 {
-		cfg.Promised = 0
+		cfg.Promised, cfg.PromisedTerm = 0, 0
 	}
 	for _, p := range w.nodes {
 		if p != h {
@@ -279,7 +279,7 @@ func (h *host) startKeeper(boot string) {
 	}
 	m.off = w.without
 	if w.without&startWait != 0 {
-		m.born = cfg.Promised
+		m.born = 0
 	}
 	k := &keeper{process: process{h: h, alive: true}, m: m, spoke: w.now, heard: w.now}
 	h.keeper = k
@@ -375,7 +375,7 @@ func (k *keeper) do(actions []Action) {
 		case Probe:
 			k.probe(a.ID)
 		case Persist:
-			h.promised = a.Until
+			h.promised = a
 		case Note:
 			w.tracef("%s %s: %s", h.name, a.Kind, a.Text)
 			if a.Kind == "outage" {

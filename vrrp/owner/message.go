@@ -21,6 +21,9 @@ type Message struct {
 	Term int64  `json:"t,omitempty"` // Ping: what the sender believes in
 	Seq  uint64 `json:"s,omitempty"` // of a Ping, also in its Ack
 
+	// Taken is when the sender took Term, as owner; or what Done or a Release is about.
+	Taken time.Duration `json:"T,omitempty"`
+
 	Owner bool `json:"o,omitempty"` // Ping: the sender owns Term
 	Holds bool `json:"h,omitempty"` // Ping: and has the address
 	Short bool `json:"S,omitempty"` // Ping: it counts on no more than Config.Grant

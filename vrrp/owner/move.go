@@ -129,7 +129,7 @@ func (m *Machine) better(p *peer) bool {
 // it sees that.
 func (m *Machine) offered(p *peer, term int64) {
 	r := m.seen.Record
-	if m.own != nil || m.try.step != idle || !m.mayOwn() || m.resuming || !m.hasEtcd() || !m.reached(m.born) {
+	if m.own != nil || m.try.step != idle || !m.mayOwn() || m.resuming || !m.hasEtcd() || m.etcdOK < m.resolve || !m.reached(m.born) {
 		return
 	}
 	if r.Mod == 0 || r.Term != term || r.Owner != p.name {

@@ -40,6 +40,7 @@ type observer struct {
 	episode [classes]int
 	// within: of two holders in an outage, how long etcd has answered all of them.
 	etcdBack, within time.Duration
+	back             bool // etcd could answer all holders at the last look
 
 	moves   []move
 	bad     time.Duration // since when there is not one holder
@@ -59,11 +60,11 @@ func (o *observer) look() {
 	if o.holders == 0 {
 		o.none += w.now - o.looked
 	}
-	if o.holders >= 2 && o.class == inOutage && o.allHaveEtcd() {
+	if o.holders >= 2 && o.class == inOutage && o.back {
 		o.etcdBack += w.now - o.looked
 		o.within = max(o.within, o.etcdBack)
 	}
-	o.looked = w.now
+	o.looked, o.back = w.now, o.allHaveEtcd()
 	before := o.holders
 	o.holders = 0
 	for _, h := range w.nodes {
@@ -84,6 +85,14 @@ func (o *observer) look() {
 	}
 	if o.holders == 1 && before != 1 && (w.now-o.bad > gapOfMove || before > 1) {
 		o.settled = w.now
+	}
+}
+
+// close ends what is still going on.
+func (o *observer) close() {
+	o.look()
+	if o.holders >= 2 {
+		o.end()
 	}
 }
 

@@ -46,7 +46,9 @@ func (m *Machine) evidence() {
 		return // it has never been there: that is no outage
 	}
 	for _, p := range m.peers {
-		if m.on(outageEvidence) && !(p.dark && p.heard > m.etcdOK) && !m.writtenOff(p) {
+		// At one and the same time: it says so while this node has none.
+		dark := p.dark && p.heard > m.etcdOK+m.cfg.EtcdStale && !p.silent(m.now, m.cfg.Silence)
+		if !dark && !m.writtenOff(p) && m.on(outageEvidence) {
 			return
 		}
 	}
@@ -113,25 +115,28 @@ func (m *Machine) Probed(now time.Duration, id uint64, answered bool) []Action {
 			return
 		}
 		o.silent = o.asked
+		for _, p := range m.peers {
+			p.excused = p.silent(m.now, m.cfg.Quiet)
+		}
 	})
 }
 
 // propose takes the address without etcd: every peer that is there must agree, by
 // acknowledging this node as the owner of the next term.
 func (m *Machine) propose() {
-	if m.hasEtcd() || m.etcdOK == never || !m.reached(m.born) || !m.reached(m.notBefore) || !m.reached(m.backoff) {
+	if m.hasEtcd() || m.etcdOK == never || !m.free() || !m.reached(m.backoff) {
 		return
 	}
 	term := max(m.seen.Record.Term, m.heard.term)
 	switch {
 	case term == 0:
 		return
-	case m.gone.from != "" && m.gone.outage && m.gone.term >= term:
+	case m.gone.node != "" && m.gone.outage && m.gone.term >= term:
 	case m.cfg.ARP && m.deadOwner():
 	default:
 		return
 	}
-	m.own = &tenure{term: m.successor(m.seen.Record), since: m.now, proposed: true, read: never, told: never}
+	m.own = &tenure{term: m.successor(m.seen.Record), since: m.now, taken: m.now, proposed: true, read: never, told: never}
 	m.begin()
 	m.gone = release{}
 	m.note("claim", true, "proposes itself without etcd, term %d", m.own.term)
@@ -139,7 +144,7 @@ func (m *Machine) propose() {
 
 // deadOwner says whether, in an outage, the owner is silent and nobody has the
 // address. What the owner may be living on has then run out: this node has promised
-// nothing any more (notBefore).
+// nothing any more.
 func (m *Machine) deadOwner() bool {
 	owner := m.peer(m.ownerName())
 	if !m.outage.evident || owner != nil && !owner.silent(m.now, m.cfg.Quiet) || !m.reached(max(m.heard.at, m.advert, m.woke)+m.cfg.Alone+m.cfg.Margin) {

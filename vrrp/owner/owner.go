@@ -85,13 +85,11 @@ type Machine struct {
 
 	// What this node has promised and heard as a backup.
 	born      time.Duration // what an earlier machine of this node may have promised is over
-	notBefore time.Duration // it does not own before, as it has promised itself
-	persisted time.Duration // notBefore as the runtime has stored it
-	promised  int64         // the highest term it has acknowledged
+	earlier   Persist       // what an earlier machine has promised (peers have the rest)
+	persisted time.Duration // the promises' end as the runtime has stored it
 	heard     struct {      // the owner's last ping
-		from string
-		term int64
-		at   time.Duration
+		deed
+		at time.Duration
 	}
 	advert  time.Duration // the owner's last VRRP advert
 	resign  time.Duration // the owner's last advert of priority 0
@@ -102,11 +100,12 @@ type Machine struct {
 	own      *tenure
 	try      attempt
 	backoff  time.Duration
-	resolve  time.Duration // a claim's outcome is unknown: etcd must have answered since
+	resolve  time.Duration // the outcome of an attempt is unknown: etcd must have been read since
 	owe      debt
 	finished int64 // the highest term that this machine has given up
 	resuming bool
 	dropping *dropping
+	unpaid   *deed // given up with a debt: to be released once that is paid
 	told     telling
 
 	// What the main process wants.
@@ -135,8 +134,9 @@ func New(cfg Config, now time.Duration) (*Machine, error) {
 		cfg: cfg, start: now, now: now, woke: now, next: now,
 		etcdOK: never, asked: map[uint64]asked{}, sent: map[uint64]time.Duration{},
 		// What a machine of before the boot has promised is over with the boot's first seconds.
-		born: max(now+cfg.Grant+cfg.Margin, cfg.Promised, cfg.Alone+cfg.Margin), persisted: cfg.Promised,
-		notBefore: never, advert: never, resign: never, backoff: never, resolve: never, outSince: never,
+		born:    max(now+cfg.Grant+cfg.Margin, cfg.Alone+cfg.Margin),
+		earlier: Persist{cfg.Promised, cfg.PromisedTerm}, persisted: cfg.Promised,
+		advert: never, resign: never, backoff: never, resolve: never, outSince: never,
 		resuming: cfg.Resume, seq: uint64(max(now, 0) / time.Microsecond),
 	}
 	m.heard.at, m.rival.since, m.offerAt = never, never, never
@@ -273,6 +273,9 @@ func (m *Machine) broadcast(msg Message) {
 func (m *Machine) hasEtcd() bool {
 	return m.etcdOK != never && !m.reached(m.etcdOK+m.cfg.EtcdStale)
 }
+
+// dark says that it has not answered for long, which a new machine cannot know.
+func (m *Machine) dark() bool { return !m.hasEtcd() && m.reached(m.start+m.cfg.EtcdStale) }
 
 // mayOwn says whether this node takes part in the election.
 func (m *Machine) mayOwn() bool { return m.outSince == never && m.dropping == nil }

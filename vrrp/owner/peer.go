@@ -17,15 +17,21 @@ type peer struct {
 	// As an owner sees it: the sending time of the last ping that it acknowledged, and
 	// what that is worth.
 	acked, grant time.Duration
+	excused      bool // it was silent when nobody answered ARP for the address
+
+	// As its backup sees it: until when this node has promised it not to own.
+	promised   time.Duration
+	promisedTo deed
+
+	done deed // the last ownership that it has released
 
 	// The order of its pings.
 	boot string
-	term int64
 	seq  uint64
 }
 
 func newPeer(name string) *peer {
-	return &peer{name: name, heard: never, claimed: never, acked: never}
+	return &peer{name: name, heard: never, claimed: never, acked: never, promised: never}
 }
 
 func (p *peer) silent(now, d time.Duration) bool { return now-p.heard > d }
@@ -44,8 +50,8 @@ func (m *Machine) ownerName() string {
 	switch {
 	case m.own != nil:
 		return m.cfg.Node
-	case m.heard.from != "" && m.heard.term > m.seen.Record.Term && m.heard.term > m.retired:
-		return m.heard.from
+	case m.heard.node != "" && m.heard.term > m.seen.Record.Term && m.peer(m.heard.node).done != m.heard.deed:
+		return m.heard.node
 	case m.known:
 		return m.seen.Record.Owner
 	}
@@ -67,7 +73,7 @@ func (m *Machine) Receive(now time.Duration, from string, msg Message) []Action 
 		case Ack:
 			m.acknowledged(p, msg)
 		case Release:
-			m.peerReleased(p, msg.Term, msg.Dark)
+			m.peerReleased(p, deed{p.name, msg.Boot, msg.Term, msg.Taken}, msg.Dark)
 		case Offer:
 			m.offered(p, msg.Term)
 		}
@@ -81,10 +87,11 @@ func (m *Machine) ping() {
 	}
 	m.pingAt = m.now + m.cfg.Beat
 	m.seq = max(m.seq+1, uint64(max(m.now, 0)/time.Microsecond))
-	msg := Message{Kind: Ping, Boot: m.cfg.Boot, Term: m.term(), Seq: m.seq, Dark: !m.hasEtcd(),
-		Fitness: m.fit, Priority: m.priority(), Wants: m.wants(), Done: m.told.term}
+	msg := Message{Kind: Ping, Boot: m.cfg.Boot, Term: m.term(), Seq: m.seq, Dark: m.dark(),
+		Holds: m.dropping != nil, Fitness: m.fit, Priority: m.priority(), Wants: m.wants(), Done: m.told.term, Taken: m.told.taken}
 	if o := m.own; o != nil {
 		m.remember()
+		msg.Taken = o.taken
 		msg.Owner, msg.Holds, msg.Short = true, o.held, m.short()
 		if msg.Short {
 			m.shortSeq = m.seq
@@ -138,26 +145,27 @@ func (m *Machine) pinged(p *peer, msg Message) {
 	}
 	p.dark, p.fitness, p.priority, p.wants = msg.Dark, msg.Fitness, msg.Priority, msg.Wants
 	if !msg.Owner {
+		if !msg.Holds { // it lives on no acknowledgement of ours
+			p.promised = min(p.promised, m.now)
+		}
 		if r := m.seen.Record; msg.Done >= r.Term && p.name == m.ownerName() && msg.Done >= m.heard.term {
-			m.peerReleased(p, msg.Done, msg.Dark) // the releases themselves were lost
+			m.peerReleased(p, deed{p.name, msg.Boot, msg.Done, msg.Taken}, msg.Dark) // the releases themselves were lost
 		}
 		return
 	}
 	if m.own != nil {
 		m.challenged(p, msg)
 	}
-	if m.own != nil || msg.Term < m.seen.Record.Term || msg.Term <= m.retired && m.on(termEnds) {
+	if m.own != nil || msg.Term < m.seen.Record.Term || p.done == (deed{p.name, msg.Boot, msg.Term, msg.Taken}) {
 		return
 	}
-	m.heard.from, m.heard.term, m.heard.at = p.name, msg.Term, m.now
+	m.heard.deed, m.heard.at = deed{p.name, msg.Boot, msg.Term, msg.Taken}, m.now
 	if m.gone.term < msg.Term {
 		m.gone = release{}
 	}
 	if m.try.step != idle {
-		m.try.withdraw = true
-		if m.on(muteWhileClaiming) {
-			return
-		}
+		m.try.withdraw = true // and who claims acknowledges nobody
+		return
 	}
 	m.acknowledge(p, msg)
 }
@@ -193,20 +201,18 @@ func (m *Machine) acknowledge(p *peer, msg Message) {
 	if m.dropping != nil || m.resuming || !m.reached(m.born) {
 		return
 	}
-	dark, grant := !m.hasEtcd(), m.cfg.Grant
+	dark, grant := m.dark(), m.cfg.Grant
 	if dark && !msg.Short {
 		grant = m.cfg.Alone
 	}
 	until := m.now + grant + m.cfg.Margin
-	if msg.Short && msg.Term >= m.promised {
-		m.notBefore = until
-	} else {
-		m.notBefore = max(m.notBefore, until)
+	if !msg.Short {
+		until = max(until, p.promised)
 	}
-	m.promised = max(m.promised, msg.Term)
-	if grant > m.cfg.Grant && m.notBefore > m.persisted {
-		m.persisted = m.notBefore + m.cfg.Alone/2
-		m.emit(Persist{Until: m.persisted})
+	p.promised, p.promisedTo = until, deed{p.name, msg.Boot, msg.Term, msg.Taken}
+	if grant > m.cfg.Grant && until > m.persisted {
+		m.persisted = until + m.cfg.Alone/2
+		m.emit(Persist{Until: m.persisted, Term: msg.Term})
 	}
 	m.emit(Send{To: p.name, Message: Message{Kind: Ack, Boot: msg.Boot, Term: msg.Term, Seq: msg.Seq,
 		Grant: grant, Dark: dark, Fitness: m.fit, Priority: m.priority()}})
@@ -225,17 +231,33 @@ func (m *Machine) acknowledged(p *peer, msg Message) {
 	}
 }
 
+// free says whether this node may have the address as far as its own promises go.
+func (m *Machine) free() bool {
+	if !m.reached(m.born) {
+		return false
+	}
+	until := m.earlier.Until
+	for _, p := range m.peers {
+		until = max(until, p.promised)
+	}
+	return m.reached(until) || !m.on(keepPromise)
+}
+
 // peerReleased takes a peer's word that it has removed the address and will not
 // hold it again in this term.
-func (m *Machine) peerReleased(p *peer, term int64, outage bool) {
-	m.retired = max(m.retired, term)
-	if term >= m.promised { // it needs our promise no more
-		m.notBefore = min(m.notBefore, m.now)
+func (m *Machine) peerReleased(p *peer, d deed, outage bool) {
+	m.retired = max(m.retired, d.term)
+	p.done = d
+	if d == p.promisedTo { // a release of an earlier term may come late
+		p.promised = min(p.promised, m.now)
 	}
-	if m.owe.term == term {
+	if m.earlier.Term > 0 && d.term >= m.earlier.Term {
+		m.earlier.Until = min(m.earlier.Until, m.now)
+	}
+	if m.owe.deed == d {
 		m.owe.until = min(m.owe.until, m.now)
 	}
-	if m.own == nil && term >= m.gone.term {
-		m.gone = release{from: p.name, term: term, outage: outage}
+	if m.own == nil && d.term >= m.gone.term {
+		m.gone = release{deed: d, outage: outage}
 	}
 }

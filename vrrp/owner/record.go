@@ -8,6 +8,8 @@ type Record struct {
 	Owner string `json:"owner"` // node
 	Boot  string `json:"boot"`  // of its main process
 	Term  int64  `json:"term"`
+	// Taken is the owner's clock when it took this term.
+	Taken time.Duration `json:"taken"`
 	// Hold is the longest promise that the owner may be living on: for that long
 	// after a claim nobody else may own.
 	Hold time.Duration `json:"hold"`
@@ -18,6 +20,16 @@ type Record struct {
 
 	Mod int64 `json:"-"` // the key's mod revision; 0 when there is no key
 }
+
+// deed names one ownership. The term alone does not: one that was taken without
+// etcd may be taken again by who has not heard of it.
+type deed struct {
+	node, boot string
+	term       int64
+	taken      time.Duration
+}
+
+func (r Record) deed() deed { return deed{r.Owner, r.Boot, r.Term, r.Taken} }
 
 // Claim is the value of the claim key: somebody takes the owner for dead.
 type Claim struct {

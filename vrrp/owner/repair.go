@@ -1,8 +1,9 @@
 package owner
 
 // repair names the rules of the protocol that were learnt from histories that went
-// wrong. All are in force, always; the tests take one away at a time and must then
-// find two owners, or none.
+// wrong. All are in force, always. The tests take one away at a time and must then
+// find two
+// owners (trap_test.go).
 type repair uint32
 
 const (
@@ -10,16 +11,10 @@ const (
 	windowOfPromise repair = 1 << iota
 	// While a claim stands, a read confirms nothing.
 	claimBlocks
-	// Who claims acknowledges nobody.
-	muteWhileClaiming
 	// Who has acknowledged does not own before that has run out.
 	keepPromise
 	// All peers must acknowledge, not just one.
 	everyPeer
-	// A time-out of a winning request is resolved before anything else.
-	resolveUnknown
-	// A given up term is never held again.
-	termEnds
 	// Before a longer promise is used it stands in the record.
 	promiseInRecord
 	// A shorter promise counts before the record says so.
@@ -38,12 +33,8 @@ const (
 	askAll
 	// A successor to a record adds nothing while the record's own predecessor may hold.
 	inheritWait
-	// Answers of etcd that come out of order teach nothing.
-	revisionOrder
 	// A solo hold without etcd needs evidence that nobody has etcd.
 	outageEvidence
-	// A resumed address needs the record.
-	resumeReads
 )
 
 // on says whether the rule is in force.

@@ -21,13 +21,13 @@ func (m *Machine) resume() {
 func (m *Machine) resumeBy(s Snapshot, start time.Duration) {
 	switch {
 	case !m.resuming:
-	case !m.mine(s.Record) && m.on(resumeReads):
+	case !m.mine(s.Record):
 		m.endResume("the record names " + s.Record.Owner)
 	case s.open() && m.on(claimBlocks):
 		m.refute(s)
 	default:
 		m.resuming = false
-		m.own = &tenure{term: s.Record.Term, since: m.now, mod: s.Record.Mod, hold: s.Record.Hold, read: never, told: never, held: true}
+		m.own = &tenure{term: s.Record.Term, since: m.now, taken: s.Record.Taken, mod: s.Record.Mod, hold: s.Record.Hold, read: never, told: never, held: true}
 		m.born = m.now // who held the address had promised nothing
 		m.begin()
 		m.confirm(start)
@@ -38,11 +38,11 @@ func (m *Machine) resumeBy(s Snapshot, start time.Duration) {
 func (m *Machine) endResume(why string) {
 	m.resuming = false
 	m.reason = why
-	term := int64(0)
+	var d deed
 	if m.known && m.mine(m.seen.Record) {
-		term = m.seen.Record.Term
-		m.finished = term
+		d = m.seen.Record.deed()
+		m.finished = d.term
 	}
 	m.note("state", false, "removes the address that it finds: %s", why)
-	m.drop(term, true, term > 0, why)
+	m.drop(d, true, d.term > 0, why)
 }

@@ -59,10 +59,10 @@ func (m *Machine) settled() bool {
 	if m.own != nil {
 		return m.own.held
 	}
-	return m.now-m.heard.at < m.cfg.Silence && m.heard.from != "" || m.reached(m.start+m.cfg.StartupDelay)
+	return m.now-m.heard.at < m.cfg.Silence && m.heard.node != "" || m.reached(m.start+m.cfg.StartupDelay)
 }
 
 // left says whether nothing remains to be done for a node that must not own.
 func (m *Machine) left() bool {
-	return (m.leaving || m.mainGone) && m.own == nil && !m.resuming && m.dropping == nil && len(m.told.left) == 0
+	return (m.leaving || m.mainGone) && m.own == nil && !m.resuming && m.dropping == nil && m.unpaid == nil && len(m.told.left) == 0
 }

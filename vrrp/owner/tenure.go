@@ -8,6 +8,7 @@ import (
 // tenure is this node's ownership in one term.
 type tenure struct {
 	term  int64
+	taken time.Duration // as the record has it
 	since time.Duration
 
 	mod  int64         // of the record; 0 while it is not in etcd
@@ -26,27 +27,27 @@ type tenure struct {
 
 // debt is what a new owner owes its predecessor: the address may still be there.
 type debt struct {
-	term  int64 // whose release pays it
+	deed  deed // whose release pays it
 	until time.Duration
 }
 
 // dropping is an address on its way off the interface.
 type dropping struct {
-	term    int64
+	deed    deed
 	release bool // the peers are to be told
 	again   time.Duration
 }
 
 // telling repeats the release of a term: packets get lost.
 type telling struct {
-	term   int64
+	deed
 	outage bool
 	left   []time.Duration
 }
 
 // become starts an ownership that etcd has confirmed to a request of this start.
 func (m *Machine) become(s Snapshot, start time.Duration) {
-	m.own = &tenure{term: s.Record.Term, since: m.now, mod: s.Record.Mod, hold: s.Record.Hold, read: never, told: never}
+	m.own = &tenure{term: s.Record.Term, taken: s.Record.Taken, since: m.now, mod: s.Record.Mod, hold: s.Record.Hold, read: never, told: never}
 	m.begin()
 	if !s.open() || !m.on(claimBlocks) {
 		m.confirm(start)
@@ -57,6 +58,7 @@ func (m *Machine) become(s Snapshot, start time.Duration) {
 // begin is what every ownership begins with.
 func (m *Machine) begin() {
 	m.try = attempt{}
+	m.unpaid = nil
 	m.counters.Owned++
 	m.reason = ""
 	m.nextRead, m.pingAt = m.now, m.now
@@ -79,7 +81,7 @@ func (m *Machine) deadline() time.Duration {
 	some := never
 	for _, p := range m.peers {
 		d := p.acked + p.grant
-		if p.silent(m.now, m.cfg.Quiet) {
+		if p.excused {
 			d = max(d, m.soloUntil())
 		}
 		acks, some = min(acks, d), max(some, d)
@@ -113,7 +115,10 @@ func (m *Machine) expire() {
 		return
 	}
 	if m.own.proposed && !m.own.held {
-		if m.reached(m.own.since + m.cfg.Alone) {
+		switch {
+		case m.hasEtcd():
+			m.abandon("etcd is back")
+		case m.reached(m.own.since + m.cfg.Alone):
 			m.abandon("not all peers agree")
 		}
 		return
@@ -148,7 +153,7 @@ func (m *Machine) holdOn() {
 	if m.on(transferWait) && !m.reached(m.owe.until) {
 		return
 	}
-	if m.on(keepPromise) && !m.reached(m.notBefore) || !m.reached(m.born) {
+	if !m.free() {
 		return
 	}
 	until := m.deadline()
@@ -168,15 +173,18 @@ func (m *Machine) giveUp(why string) {
 		return
 	}
 	term, held := m.own.term, m.own.held
+	d := deed{m.cfg.Node, m.cfg.Boot, term, m.own.taken}
 	m.own = nil
 	m.finished = max(m.finished, term)
 	m.heard.at = max(m.heard.at, m.now) // a successor deserves time, too
 	m.counters.GaveUp++
 	m.reason = why
 	m.note("state", false, "gives up the address, term %d: %s", term, why)
-	// With a debt open the predecessor may still hold the address: nothing to release.
-	paid := m.owe.until <= m.now || !m.on(transferWait)
-	m.drop(term, held, paid, why)
+	if m.owe.until > m.now && m.on(transferWait) { // the predecessor may still hold it
+		m.unpaid = &d
+		return
+	}
+	m.drop(d, held, true, why)
 }
 
 // abandon ends a proposal before the address was held.
@@ -184,19 +192,21 @@ func (m *Machine) abandon(why string) {
 	m.note("state", false, "withdraws its proposal, term %d: %s", m.own.term, why)
 	m.own = nil
 	m.reason = why
-	m.backoff = m.now + m.cfg.Backoff + time.Duration(m.rank)*m.cfg.Gap
+	if !m.hasEtcd() {
+		m.backoff = m.now + m.cfg.Backoff + time.Duration(m.rank)*m.cfg.Gap
+	}
 }
 
 // drop has the address removed if it was there, and the peers told if they may be.
-func (m *Machine) drop(term int64, held, tell bool, why string) {
+func (m *Machine) drop(d deed, held, tell bool, why string) {
 	if !held {
 		if tell {
-			m.release(term)
+			m.release(d)
 		}
 		return
 	}
-	m.dropping = &dropping{term: term, release: tell, again: m.now + m.cfg.Beat/2}
-	m.emit(Drop{Term: term, Why: why})
+	m.dropping = &dropping{deed: d, release: tell, again: m.now + m.cfg.Beat/2}
+	m.emit(Drop{Term: d.term, Why: why})
 }
 
 // Dropped says that the address is off the interface, as Drop asked. Only then are
@@ -209,16 +219,16 @@ func (m *Machine) Dropped(now time.Duration) []Action {
 		}
 		m.dropping = nil
 		if d.release {
-			m.release(d.term)
+			m.release(d.deed)
 		}
 	})
 }
 
 // release tells the peers that this node has removed the address and will not add
 // it again in this term.
-func (m *Machine) release(term int64) {
-	m.told = telling{term: term, outage: !m.hasEtcd(), left: []time.Duration{m.now, m.now + 20*time.Millisecond, m.now + 60*time.Millisecond}}
-	m.note("release", false, "released term %d", term)
+func (m *Machine) release(d deed) {
+	m.told = telling{deed: d, outage: !m.hasEtcd(), left: []time.Duration{m.now, m.now + 20*time.Millisecond, m.now + 60*time.Millisecond}}
+	m.note("release", false, "released term %d", d.term)
 }
 
 // tell sends what is due of the release, and asks again for an address that is
@@ -226,11 +236,15 @@ func (m *Machine) release(term int64) {
 func (m *Machine) tell() {
 	if d := m.dropping; d != nil && m.reached(d.again) {
 		d.again = m.now + m.cfg.Beat/2
-		m.emit(Drop{Term: d.term, Why: "it is still there"})
+		m.emit(Drop{Term: d.deed.term, Why: "it is still there"})
+	}
+	if d := m.unpaid; d != nil && m.reached(m.owe.until) {
+		m.unpaid = nil
+		m.release(*d)
 	}
 	for len(m.told.left) > 0 && m.reached(m.told.left[0]) {
 		m.told.left = m.told.left[1:]
-		m.broadcast(Message{Kind: Release, Boot: m.cfg.Boot, Term: m.told.term, Dark: m.told.outage})
+		m.broadcast(Message{Kind: Release, Boot: m.cfg.Boot, Term: m.told.term, Taken: m.told.taken, Dark: m.told.outage})
 	}
 }
 

@@ -45,6 +45,7 @@ type setup struct {
 	adverts bool   // VRRP adverts are heard besides the pings
 	preempt bool
 	linger  time.Duration // of a keeper whose main process is gone
+	chaos   bool          // one thing after another changes
 	long    bool          // etcd is down for long
 	trace   bool
 }
@@ -84,12 +85,19 @@ func newWorld(seed uint64, s setup) *world {
 	return w
 }
 
-// begin starts all nodes and lets them come to a first owner.
+// begin starts all nodes and lets them come to a first owner. That takes longest
+// when there has never been one.
 func (w *world) begin() {
 	for _, h := range w.nodes {
+		h.fit = Fitness{Listening: true, Healthy: 3}
 		w.after(w.upTo(200*ms), h.powerOn)
 	}
-	w.run(4500 * ms)
+	if w.chance(0.1) {
+		w.run(4 * time.Second)
+		return
+	}
+	w.etcd.now = Snapshot{Revision: 7, Record: Record{Owner: w.pick().name, Boot: "before", Term: 3, Hold: 250 * ms, Mod: 7}}
+	w.run(1700 * ms)
 }
 
 func (w *world) after(d time.Duration, do func()) {
@@ -156,7 +164,8 @@ type virtualEtcd struct {
 	up   bool
 	slow time.Duration
 	now  Snapshot
-	held []func() // requests that it may still see to when it is back
+	deaf func(*host, Request) bool // requests that are lost
+	held []func()                  // requests that it may still see to when it is back
 }
 
 func (e *virtualEtcd) delay() time.Duration {
@@ -192,6 +201,9 @@ func (e *virtualEtcd) request(h *host, r Request) {
 		case w.chance(0.5):
 			h.stuckAnswers = append(h.stuckAnswers, back)
 		}
+	}
+	if e.deaf != nil && e.deaf(h, r) {
+		return
 	}
 	there := func() { w.after(e.delay(), func() { e.arrive(r, commit) }) }
 	switch {
@@ -269,7 +281,9 @@ func (e *virtualEtcd) notify() {
 }
 
 func (e *virtualEtcd) set(up bool) {
+	e.w.watch.look()
 	e.up = up
+	e.w.watch.look()
 	if up {
 		releaseAll(e.w, &e.held, 250*ms)
 	}
