@@ -64,10 +64,11 @@ func newArbitrated(k *Keeper, now time.Duration) (*arbitrated, error) {
 		k.event("error", true, "%v", err)
 	}
 	k.found = present
+	promised, term := e.promise.load(now)
 	e.machine, err = owner.New(owner.Config{
 		Node: cfg.Node, Boot: cfg.Boot, Priority: int(cfg.VIP.Priority), Peers: names,
 		Preempt: cfg.VIP.Preempt, PreemptDelay: cfg.VIP.PreemptDelay, StartupDelay: cfg.VIP.StartupDelay,
-		Resume: present, Promised: e.promise.load(now), ARP: cfg.VIP.EtcdDownTakeover == "arp",
+		Resume: present, Promised: promised, PromisedTerm: term, ARP: cfg.VIP.EtcdDownTakeover == "arp",
 	}, now)
 	e.adverts = speaker{k: k}
 	return e, err
@@ -270,7 +271,7 @@ func (e *arbitrated) perform(a owner.Action) bool {
 	case owner.Probe:
 		e.probes[e.k.port.Probe()] = a.ID
 	case owner.Persist:
-		if err := e.promise.store(a.Until); err != nil {
+		if err := e.promise.store(a.Until, a.Term); err != nil {
 			e.k.rarely(sinceBoot(), "promise", "error", "%v", err)
 		}
 	case owner.Note:

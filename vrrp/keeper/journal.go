@@ -95,6 +95,13 @@ func (j *journal) sent(n int) {
 	j.events, j.at = j.events[n:], j.at[n:]
 }
 
+// lost gives how many events were dropped since it was asked last.
+func (j *journal) lost() int {
+	n := j.dropped
+	j.dropped = 0
+	return n
+}
+
 // report tells the main process what there is to tell: at once when something has
 // changed, else each beat.Interval.
 func (k *Keeper) report(now time.Duration, last bool) {
@@ -120,6 +127,9 @@ func (k *Keeper) report(now time.Duration, last bool) {
 			return
 		}
 		k.log.sent(len(events))
+		if n := k.log.lost(); n > 0 {
+			k.event("error", true, "%d older events were dropped while nobody read them", n)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -38,22 +37,26 @@ func promiseOf(cfg *beat.Config) promise {
 	return promise{filepath.Join(dir, fmt.Sprintf("promise-%016x", h.Sum64()))}
 }
 
-// load gives what still holds at the time now; what cannot be known may be the
-// longest there is.
-func (p promise) load(now time.Duration) time.Duration {
+// load gives what an earlier keeper has promised: until when, and the term. What
+// cannot be known at the time now may be the longest there is.
+func (p promise) load(now time.Duration) (time.Duration, int64) {
 	text, err := os.ReadFile(p.file)
 	if errors.Is(err, fs.ErrNotExist) && os.MkdirAll(filepath.Dir(p.file), 0o755) == nil && p.writable() {
-		return 0 // there would be a file
+		return 0, 0 // there would be a file
 	}
-	boot, until, ok := strings.Cut(strings.TrimSpace(string(text)), " ")
-	n, bad := strconv.ParseInt(until, 10, 64)
-	switch current, e := bootID(); {
-	case err != nil || !ok || bad != nil || e != nil:
-		return now + unknownPromise
+	current, unknown := bootID()
+	var boot string
+	var until, term int64
+	if err == nil {
+		_, err = fmt.Sscanf(string(text), "%s %d %d", &boot, &until, &term)
+	}
+	switch {
+	case errors.Join(err, unknown) != nil:
+		return now + unknownPromise, 0
 	case boot != current:
-		return 0
+		return 0, 0
 	}
-	return time.Duration(n)
+	return time.Duration(until), term
 }
 
 // writable reports whether a promise could be stored.
@@ -66,16 +69,16 @@ func (p promise) writable() bool {
 }
 
 // store writes a promise down before it is given.
-func (p promise) store(until time.Duration) error {
+func (p promise) store(until time.Duration, term int64) error {
 	boot, err := bootID()
-	if err != nil {
-		return fmt.Errorf("store a promise: %w", err)
-	}
 	fresh := p.file + ".new"
-	if err := os.WriteFile(fresh, fmt.Appendf(nil, "%s %d\n", boot, until), 0o600); err != nil {
-		return fmt.Errorf("store a promise: %w", err)
+	if err == nil {
+		err = os.WriteFile(fresh, fmt.Appendf(nil, "%s %d %d\n", boot, until, term), 0o600)
 	}
-	if err := os.Rename(fresh, p.file); err != nil {
+	if err == nil {
+		err = os.Rename(fresh, p.file)
+	}
+	if err != nil {
 		return fmt.Errorf("store a promise: %w", err)
 	}
 	return nil
