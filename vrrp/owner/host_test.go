@@ -352,6 +352,9 @@ func (k *keeper) schedule() {
 // do carries the actions out and sets the alarm anew.
 func (k *keeper) do(actions []Action) {
 	h, w := k.h, k.h.w
+	if w.darkness() {
+		w.dark = w.now
+	}
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Send:
@@ -379,7 +382,7 @@ func (k *keeper) do(actions []Action) {
 		case Note:
 			w.tracef("%s %s: %s", h.name, a.Kind, a.Text)
 			if a.Kind == "outage" {
-				k.truth = w.darkness()
+				k.truth = w.now-w.dark < 500*ms
 			}
 		}
 	}
@@ -421,7 +424,7 @@ func (k *keeper) probe(id uint64) {
 // darkness says whether no living node has an answer of etcd.
 func (w *world) darkness() bool {
 	for _, h := range w.nodes {
-		if h.up && !h.paused && h.keeper.alive && h.keeper.m.Status(h.clock()).Etcd {
+		if k := h.keeper; k != nil && h.up && !h.paused && k.alive && k.m.etcdOK+k.m.cfg.EtcdStale > h.clock() {
 			return false
 		}
 	}

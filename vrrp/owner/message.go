@@ -28,7 +28,10 @@ type Message struct {
 	Holds bool `json:"h,omitempty"` // Ping: and has the address
 	Short bool `json:"S,omitempty"` // Ping: it counts on no more than Config.Grant
 	// Dark says that the sender has had no answer of etcd for a while.
-	Dark  bool          `json:"d,omitempty"`
+	Dark bool `json:"d,omitempty"`
+	// DarkFor is for how long that has been so.
+	DarkFor time.Duration `json:"df,omitempty"`
+
 	Grant time.Duration `json:"g,omitempty"` // Ack: from the ping's sending
 
 	// Done is the last term that the sender has released: releases may get lost.

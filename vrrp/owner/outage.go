@@ -35,7 +35,7 @@ func (m *Machine) evidence() {
 	}
 	if m.outage.evident {
 		for _, p := range m.peers {
-			if p.heard > m.outage.since && !p.dark {
+			if p.darkAt > m.outage.since && !p.dark {
 				m.outage.reset() // it has etcd and may have taken over
 				return
 			}
@@ -45,12 +45,20 @@ func (m *Machine) evidence() {
 	if m.etcdOK == never {
 		return // it has never been there: that is no outage
 	}
+	// All must have been without it at one and the same time. A word that took a beat
+	// to come is not trusted more precisely.
+	from, to := m.darkSince(), m.now
 	for _, p := range m.peers {
-		// At one and the same time: it says so while this node has none.
-		dark := p.dark && p.heard > m.etcdOK+m.cfg.EtcdStale && !p.silent(m.now, m.cfg.Silence)
-		if !dark && !m.writtenOff(p) && m.on(outageEvidence) {
+		switch {
+		case m.writtenOff(p) || !m.on(outageEvidence):
+		case !p.dark:
 			return
+		default:
+			from, to = max(from, p.darkSince), min(to, p.darkAt)
 		}
+	}
+	if !m.reached(m.darkSince()) || to-from < m.cfg.Beat && len(m.peers) > 0 && m.on(outageEvidence) {
+		return
 	}
 	m.outage.evident, m.outage.since = true, m.now
 	m.note("outage", true, "nobody has etcd")

@@ -274,8 +274,12 @@ func (m *Machine) hasEtcd() bool {
 	return m.etcdOK != never && !m.reached(m.etcdOK+m.cfg.EtcdStale)
 }
 
-// dark says that it has not answered for long, which a new machine cannot know.
-func (m *Machine) dark() bool { return !m.hasEtcd() && m.reached(m.start+m.cfg.EtcdStale) }
+// dark says that etcd has not answered for long, which a new machine cannot know.
+func (m *Machine) dark() bool { return !m.hasEtcd() && m.reached(m.darkSince()) }
+
+func (m *Machine) darkSince() time.Duration { return max(m.etcdOK, m.start) + m.cfg.EtcdStale }
+
+func (m *Machine) darkFor() time.Duration { return max(0, m.now-m.darkSince()) }
 
 // mayOwn says whether this node takes part in the election.
 func (m *Machine) mayOwn() bool { return m.outSince == never && m.dropping == nil }

@@ -9,6 +9,8 @@ type peer struct {
 	heard   time.Duration // its last message
 	claimed time.Duration // its last claim in etcd: a sign of life, too
 	dark    bool          // it has no etcd, as of heard
+	// The time that it has certainly been so.
+	darkSince, darkAt time.Duration
 
 	fitness  Fitness
 	priority int
@@ -35,6 +37,10 @@ func newPeer(name string) *peer {
 }
 
 func (p *peer) silent(now, d time.Duration) bool { return now-p.heard > d }
+
+func (p *peer) heardDark(now time.Duration, msg Message) {
+	p.dark, p.darkAt, p.darkSince = msg.Dark, now, now-msg.DarkFor
+}
 
 func (m *Machine) peer(name string) *peer {
 	for _, p := range m.peers {
@@ -87,7 +93,7 @@ func (m *Machine) ping() {
 	}
 	m.pingAt = m.now + m.cfg.Beat
 	m.seq = max(m.seq+1, uint64(max(m.now, 0)/time.Microsecond))
-	msg := Message{Kind: Ping, Boot: m.cfg.Boot, Term: m.term(), Seq: m.seq, Dark: m.dark(),
+	msg := Message{Kind: Ping, Boot: m.cfg.Boot, Term: m.term(), Seq: m.seq, Dark: m.dark(), DarkFor: m.darkFor(),
 		Holds: m.dropping != nil, Fitness: m.fit, Priority: m.priority(), Wants: m.wants(), Done: m.told.term, Taken: m.told.taken}
 	if o := m.own; o != nil {
 		m.remember()
@@ -143,7 +149,8 @@ func (m *Machine) pinged(p *peer, msg Message) {
 	if !m.inOrder(p, msg) {
 		return
 	}
-	p.dark, p.fitness, p.priority, p.wants = msg.Dark, msg.Fitness, msg.Priority, msg.Wants
+	p.heardDark(m.now, msg)
+	p.fitness, p.priority, p.wants = msg.Fitness, msg.Priority, msg.Wants
 	if !msg.Owner {
 		if !msg.Holds { // it lives on no acknowledgement of ours
 			p.promised = min(p.promised, m.now)
@@ -215,7 +222,7 @@ func (m *Machine) acknowledge(p *peer, msg Message) {
 		m.emit(Persist{Until: m.persisted, Term: msg.Term})
 	}
 	m.emit(Send{To: p.name, Message: Message{Kind: Ack, Boot: msg.Boot, Term: msg.Term, Seq: msg.Seq,
-		Grant: grant, Dark: dark, Fitness: m.fit, Priority: m.priority()}})
+		Grant: grant, Dark: dark, DarkFor: m.darkFor(), Fitness: m.fit, Priority: m.priority()}})
 }
 
 // acknowledged takes a peer's promise, which counts from the sending of the ping.
@@ -224,7 +231,8 @@ func (m *Machine) acknowledged(p *peer, msg Message) {
 	if m.own == nil || msg.Boot != m.cfg.Boot || msg.Term != m.own.term || !ok || at <= p.acked {
 		return
 	}
-	p.acked, p.grant, p.dark = at, msg.Grant, msg.Dark
+	p.acked, p.grant = at, msg.Grant
+	p.heardDark(m.now, msg)
 	p.fitness, p.priority = msg.Fitness, msg.Priority
 	if m.on(shortGrants) && (msg.Seq <= m.shortSeq || m.short()) {
 		p.grant = min(p.grant, m.cfg.Grant)

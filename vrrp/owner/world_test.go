@@ -62,6 +62,7 @@ type world struct {
 	lan    [][]bool      // from, to
 	loss   float64       // of packets
 	slow   time.Duration // packets take up to this longer
+	dark   time.Duration // when no living node had etcd, the last time
 	watch  observer
 	log    []string
 }
