@@ -64,7 +64,7 @@ func drainCommand() *cobra.Command {
 // act has pgvip do something, and gives what it says.
 func (a *asker) act(ctx context.Context, path string, query url.Values) (string, error) {
 	if a.token == "" {
-		return "", errors.New("acting needs a token: admin.token of the configuration, or " + tokenVariable + " with --url")
+		return "", errNoToken
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url, nil)
 	if err != nil {

@@ -30,7 +30,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w, see %q", err, cmd.CommandPath()+" --help")
 	})
-	root.AddCommand(runCommand(), checkCommand(), statusCommand(), drainCommand(), importCommand(), demoCommand(), versionCommand(),
+	root.AddCommand(runCommand(), checkCommand(), statusCommand(), drainCommand(), drillCommand(), importCommand(), demoCommand(), versionCommand(),
 		keeperCommand(), unprivilegedCommand())
 	markFailures(root)
 	return root

@@ -77,12 +77,8 @@ func newAsker(path, at string) (*asker, error) {
 	transport := &http.Transport{DisableKeepAlives: true}
 	a := &asker{url: at, client: &http.Client{Transport: transport}}
 	if at != "" {
-		u, err := url.Parse(at)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			return nil, &exitError{codeUsage, fmt.Errorf("--url must be as http://host:7000, is %q", at)}
-		}
 		a.token = tokenOfEnvironment()
-		return a, nil
+		return a, checkURL(at)
 	}
 	c, err := config.Load(path)
 	if err != nil {
@@ -107,6 +103,15 @@ func newAsker(path, at string) (*asker, error) {
 		transport.TLSClientConfig = onlyCertificate(cert)
 	}
 	return a, nil
+}
+
+// checkURL reports that somebody has named a place that is none.
+func checkURL(at string) error {
+	u, err := url.Parse(at)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return &exitError{codeUsage, fmt.Errorf("--url must be as http://host:7000, is %q", at)}
+	}
+	return nil
 }
 
 // onlyCertificate trusts the certificate of the configuration, whatever names and
