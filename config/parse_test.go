@@ -206,7 +206,7 @@ vip:
   notify: /bin/notify
   notify_timeout: 1s
   track_script:
-    disk: {script: /bin/disk / 90, interval: 2s, timeout: 3s, rise: 4, fall: 5, weight: -6, init_fail: true}
+    disk: {script: /bin/disk / 90, interval: 2s, timeout: 3s, rise: 4, fall: 5, weight: -6, reverse: true, init_fail: true}
 cluster:
   name: lb1
   address: lb1.example:7946

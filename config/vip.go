@@ -59,6 +59,8 @@ type TrackScript struct {
 	// Weight is added to the priority while the script succeeds when it is above
 	// 0, and while it fails when it is below; with 0 a failure leaves the election.
 	Weight int
+	// Reverse turns round what success and failure do.
+	Reverse bool
 	// InitFail has the script count as failed until it has succeeded.
 	InitFail bool
 }
@@ -163,6 +165,7 @@ func trackKeys() []setting[TrackScript] {
 		key("rise", "1", count(1, mostRise), func(t *TrackScript) *int { return &t.Rise }),
 		key("fall", "1", count(1, mostRise), func(t *TrackScript) *int { return &t.Fall }),
 		key("weight", "0", count(-mostWeightVRRP, mostWeightVRRP), func(t *TrackScript) *int { return &t.Weight }),
+		key("reverse", "false", flag, func(t *TrackScript) *bool { return &t.Reverse }),
 		key("init_fail", "false", flag, func(t *TrackScript) *bool { return &t.InitFail }),
 	}
 }

@@ -51,7 +51,7 @@ func TestEveryKeyOfTheVIPArrives(t *testing.T) {
 	if want := (Command{"/bin/up", "to the top", ""}); !reflect.DeepEqual(v.NotifyMaster, want) {
 		t.Errorf("notify_master = %q, want %q", v.NotifyMaster, want)
 	}
-	want := TrackScript{Command{"/bin/disk", "/", "90"}, 2 * time.Second, 3 * time.Second, 4, 5, -6, true}
+	want := TrackScript{Command{"/bin/disk", "/", "90"}, 2 * time.Second, 3 * time.Second, 4, 5, -6, true, true}
 	if got := v.TrackScript["disk"]; !reflect.DeepEqual(got, want) {
 		t.Errorf("track_script = %+v, want %+v", got, want)
 	}

@@ -68,6 +68,7 @@ func check(path string) *verdict {
 func (v *verdict) checkNamed(c *config.Config) {
 	v.users = -1
 	v.warn(blindCheckWarning(c))
+	v.checkVIP(c)
 	in, err := readNamed(c)
 	for _, e := range each(err) {
 		var fault config.Fault
@@ -127,6 +128,9 @@ func (v *verdict) summary() [][2]string {
 	}
 	if c.Listen.UnixSocketDir != "" {
 		lines = append(lines, [2]string{"sockets", c.Listen.UnixSocketDir})
+	}
+	if c.VIP.Enabled() {
+		lines = append(lines, [2]string{"vip", vipText(c)})
 	}
 	users := c.AuthType.String()
 	switch {

@@ -77,6 +77,9 @@ func newNode(in *inputs, log *zap.Logger, level zap.AtomicLevel) (*node, error) 
 		for _, l := range n.loops {
 			l.Close()
 		}
+		if n.vip != nil {
+			n.vip.lock.Close()
+		}
 		return nil, err
 	}
 	return n, nil

@@ -31,7 +31,7 @@ func newRootCommand() *cobra.Command {
 		return fmt.Errorf("%w, see %q", err, cmd.CommandPath()+" --help")
 	})
 	root.AddCommand(runCommand(), checkCommand(), statusCommand(), drainCommand(), drillCommand(), importCommand(), demoCommand(), versionCommand(),
-		keeperCommand(), unprivilegedCommand())
+		keeperCommand(), vipCommand(), unprivilegedCommand())
 	markFailures(root)
 	return root
 }

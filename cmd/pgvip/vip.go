@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"reflect"
 	"sync"
@@ -28,6 +29,8 @@ type vip struct {
 	node   *node
 	keeper *supervise.Supervisor
 	hooks  *hooks
+	checks *scripts
+	lock   net.Listener
 
 	drained  atomic.Bool // by an operator
 	pressure pressure
@@ -52,8 +55,13 @@ func (n *node) newVIP(c *config.Config) (*vip, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &vip{log: n.log, node: n, config: k}
+	lock, err := lockVIP(c)
+	if err != nil {
+		return nil, err
+	}
+	v := &vip{log: n.log, node: n, lock: lock, config: k}
 	v.hooks = newHooks(n.log, c)
+	v.checks = &scripts{log: n.log, changed: func() { v.keeper.Beat() }}
 	v.keeper = supervise.New(supervise.Options{Config: k, Fitness: v.fitness, Event: v.event, Log: n.log})
 	return v, nil
 }
@@ -61,10 +69,19 @@ func (n *node) newVIP(c *config.Config) (*vip, error) {
 // start starts the keeper. Until this node is ready it only listens, and answers
 // its peers.
 func (v *vip) start() {
+	if err := confine(); err != nil {
+		v.log.Debug("virtual IP: this process keeps its privileges", zap.Error(err))
+	}
+	for _, w := range vipWarnings(v.node.config()) {
+		if w != "" {
+			v.log.Warn(w)
+		}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	v.stopHooks = stop
 	v.running.Go(func() { v.hooks.run(ctx) })
 	v.running.Go(func() { v.sayReady(ctx) })
+	v.checks.apply(v.node.config())
 	v.keeper.Start()
 }
 
@@ -122,6 +139,7 @@ func (v *vip) Tickle(flows []beat.Flow) { v.keeper.Tickle(flows) }
 // the address.
 func (v *vip) apply(c *config.Config) {
 	v.hooks.apply(c)
+	v.checks.apply(c)
 	next, err := keeperConfig(c, v.node.boot)
 	if err != nil { // what newVIP has taken is not reloaded
 		v.log.Error("reload: the virtual IP stays as it is", zap.Error(err))
@@ -190,7 +208,9 @@ func (v *vip) leave(signals <-chan os.Signal) (hurried bool) {
 // for the hooks that are due.
 func (v *vip) close() {
 	v.keeper.Close()
+	v.checks.stop()
 	v.hooks.stop()
 	v.stopHooks()
 	v.running.Wait()
+	v.lock.Close()
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -18,11 +19,8 @@ func (v *vip) fitness() beat.Fitness {
 		Healthy:   n.control.healthy(),
 		Fault:     v.fault(),
 	}
-	weight, fault := v.hooks.weight()
-	f.Weight = weight
-	if f.Fault == "" {
-		f.Fault = fault
-	}
+	scripts := v.checks.verdict()
+	f.Weight, f.Fault = scripts.Weight, cmp.Or(f.Fault, scripts.Fault)
 	return f
 }
 

@@ -191,7 +191,3 @@ func plainEnvironment(all []string) []string {
 		return !slices.Contains(keep, name)
 	})
 }
-
-// weight is what track scripts add to the priority, and why this node is to have
-// no part in the election, "" when it is.
-func (h *hooks) weight() (int, string) { return 0, "" }

@@ -118,6 +118,9 @@ func (k *fake) answer(p *beat.ToKeeper, said int) (code int, end bool) {
 	if p.Leave && k.mode == "dies when told to leave" {
 		return 4, true
 	}
+	if p.Leave && k.mode == "mute" {
+		select {}
+	}
 	if p.Move == "lb2" {
 		k.holds = false
 	}
@@ -161,9 +164,14 @@ type stage struct {
 
 func open(t *testing.T, modes ...string) *stage {
 	t.Helper()
+	return openWith(t, beat.Config{Node: "lb1", Boot: "boot", Keys: [][]byte{[]byte("key")}}, modes...)
+}
+
+func openWith(t *testing.T, c beat.Config, modes ...string) *stage {
+	t.Helper()
 	st := &stage{t: t, dir: t.TempDir(), events: make(chan beat.Event, 1000)} // more than any test makes
 	st.Supervisor = New(Options{
-		Config:  beat.Config{Node: "lb1", Boot: "boot", Keys: [][]byte{[]byte("key")}},
+		Config:  c,
 		Command: []string{"/proc/self/exe", asKeeper, strings.Join(modes, ","), st.dir},
 		Fitness: func() beat.Fitness { return beat.Fitness{Healthy: 3} },
 		Event:   func(e beat.Event) { st.events <- e },

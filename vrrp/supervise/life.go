@@ -108,7 +108,9 @@ func (s *Supervisor) live(ctx context.Context) string {
 	s.mu.Unlock()
 	s.log.Debug("a keeper of the virtual IP has started", zap.Int("pid", k.pid()))
 	why := s.talk(ctx, k, &config)
-	if why == "" {
+	if why == "" || why == anotherConfig && config.Etcd == nil {
+		// Without an arbiter the next one cannot know whether the address is still
+		// this node's: it gives it up, so that a peer takes over at once.
 		k.dismiss()
 	} else {
 		k.kill()

@@ -137,8 +137,9 @@ const flowsPerPacket = 400
 // Beat sends the fitness at once: it has changed.
 func (s *Supervisor) Beat() { s.set(func() {}) }
 
-// Replace has a new keeper go on by another configuration. It finds the owner key
-// this process's own and keeps the address.
+// Replace has a new keeper go on by another configuration. With an arbiter it finds
+// the owner key this process's own and keeps the address; without one the address
+// is given up before.
 func (s *Supervisor) Replace(c beat.Config) {
 	s.set(func() {
 		s.config, s.changed = c, true

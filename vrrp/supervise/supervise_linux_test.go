@@ -137,21 +137,27 @@ func TestCountersAreThoseOfAllKeepers(t *testing.T) {
 	}
 }
 
+// With an arbiter the address stays, and the first keeper must not give it up.
 func TestReplaceKeepsTheBoot(t *testing.T) {
 	t.Parallel()
-	st := open(t, "good", "good")
-	first := st.heard(1).PID
-	st.Replace(beat.Config{Node: "lb1", Boot: "boot", VIP: beat.VIP{Priority: 7}})
-	st.heard(2)
-	got, _ := st.got(2)
-	if c := got[0].Config; c == nil || c.Boot != "boot" || c.VIP.Priority != 7 {
-		t.Errorf("the second keeper has got config %+v", c)
-	}
-	if alive(first) {
-		t.Error("the first keeper lives")
-	}
-	if _, eof := st.got(1); eof {
-		t.Error("the first keeper was told to give the address up")
+	for name, etcd := range map[string]*beat.Etcd{"etcd": {}, "no arbiter": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := openWith(t, beat.Config{Boot: "boot", Etcd: etcd}, "good", "good")
+			first := st.heard(1).PID
+			st.Replace(beat.Config{Boot: "boot", Etcd: etcd, VIP: beat.VIP{Priority: 7}})
+			st.heard(2)
+			got, _ := st.got(2)
+			if c := got[0].Config; c == nil || c.Boot != "boot" || c.VIP.Priority != 7 {
+				t.Errorf("the second keeper has got config %+v", c)
+			}
+			if alive(first) {
+				t.Error("the first keeper lives")
+			}
+			if _, eof := st.got(1); eof != (etcd == nil) {
+				t.Errorf("the first keeper was told to give the address up: %t", eof)
+			}
+		})
 	}
 }
 
