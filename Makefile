@@ -36,6 +36,8 @@ PKG ?= ./...
 # Time for random conversations in each mode, and their seed.
 TIME ?= 2m
 SEED ?=
+# Simulated histories of the virtual IP's ownership.
+HISTORIES ?= 100000
 # Time for each fuzz target.
 FUZZTIME ?= 30s
 
@@ -99,6 +101,12 @@ soak: deps build ## random conversations beside PostgreSQL in every mode: TIME=2
 large: deps build ## a Bind of 1 GB, the most that PostgreSQL takes, and a result of 1 GB that nobody reads
 	PGVIP_LAB=required PGVIP_LARGE=1 PGVIP_BINARY=$(CURDIR)/bin/pgvip \
 		$(GO) test -count=1 -v -timeout 20m -run '^(TestLargeBind|TestSlowReaderStallsNobody)$$' $(ARGS) ./internal/e2e
+
+# The real machine of the virtual IP's ownership against random faults in virtual
+# time. Few in make test; SEED repeats a run, and with HISTORIES=1 shows one history.
+.PHONY: histories
+histories: go ## who owns the virtual IP, in HISTORIES=100000 simulated histories; SEED=1
+	$(GO) test -count=1 -v -timeout 24h -run '^TestHistories$$' ./vrrp/owner -histories $(HISTORIES) -seed $(or $(SEED),$$(date +%s))
 
 .PHONY: fuzz
 fuzz: go ## each fuzz target for FUZZTIME=30s; PKG=./wire for one package

@@ -51,6 +51,11 @@ func history(seed uint64, s setup) outcome {
 	} else {
 		w.run(ended + boundStay + time.Second)
 	}
+	for range 5 { // a planned move may be under way
+		if w.watch.holders != 1 {
+			w.run(w.now + gapOfMove)
+		}
+	}
 	w.watch.close()
 	o := outcome{setup: s, seed: seed, dual: w.watch.dual, episode: w.watch.episode, within: w.watch.within,
 		settled: max(0, w.watch.settled-ended), stays: stay != nil, log: w.log}
