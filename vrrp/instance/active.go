@@ -42,7 +42,9 @@ func (m *Machine) heardActive(p advert.Packet) {
 	case p.Priority == 0:
 		m.advertise()
 	case m.better(p):
-		m.do(DropAddresses{})
+		// A last advert of ours, beyond the RFC: the other one may not know that there
+		// were two, and announces the address again when it hears of it.
+		m.do(DropAddresses{}, SendAdvert{m.priority})
 		m.learn(p)
 		m.toBackup(fmt.Sprintf("%s is Active with priority %d", p.Source, p.Priority))
 	default:

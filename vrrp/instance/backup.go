@@ -43,10 +43,14 @@ func (m *Machine) heardBackup(p advert.Packet) {
 		m.heardLeaving(p)
 		return
 	}
+	if m.yields(p) {
+		return
+	}
 	if m.owner != p.Source || m.ownerPriority != p.Priority {
 		m.note(Note{Kind: "peer", Text: fmt.Sprintf("%s is Active with priority %d", p.Source, p.Priority)})
 	}
-	m.owner, m.ownerPriority, m.ready = p.Source, p.Priority, true
+	m.follow(p)
+	m.ready = true
 	if m.bears(p) {
 		m.learn(p)
 		m.set(down)
@@ -82,7 +86,22 @@ func (m *Machine) learn(p advert.Packet) {
 	if m.c.Version == 3 && p.Interval > 0 {
 		m.interval = p.Interval
 	}
-	m.owner, m.ownerPriority = p.Source, p.Priority
+	m.follow(p)
+}
+
+// follow takes the sender for the Active router.
+func (m *Machine) follow(p advert.Packet) {
+	m.owner, m.ownerPriority, m.ownerUntil = p.Source, p.Priority, m.now+p.Interval*3/2
+}
+
+// yields says that the sender is not the Active router that is known and heard, but one
+// beside it and worse, who gives way. What he says of his interval counts no more: it
+// could be shorter, and the Active router seem overdue. The RFC does not look.
+func (m *Machine) yields(p advert.Packet) bool {
+	if !m.owner.IsValid() || p.Source == m.owner || m.now > m.ownerUntil {
+		return false
+	}
+	return p.Priority < m.ownerPriority || p.Priority == m.ownerPriority && p.Source.Less(m.owner)
 }
 
 // expire is the end of Active_Down_Timer.

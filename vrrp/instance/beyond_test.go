@@ -58,6 +58,15 @@ func TestBeyondTheRFC(t *testing.T) {
 				{s, "hear above 200 1s", "", Backup, 4*s + skew100},
 				{2 * s, "hear below 0 1s", "", Backup, 4*s + skew100},
 			}},
+		{"of two that are Active the better counts, as long as it is heard",
+			func(c *Config) { c.Preempt = false }, []step{
+				{0, "start", "backup", Backup, 3*s + skew100},
+				{s, "hear above 200 1s", "", Backup, 4*s + skew100},
+				{s + 1, "hear below 150 100ms", "", Backup, 4*s + skew100},
+				{s + 1, "hear below 200 100ms", "", Backup, 4*s + skew100},
+				{5 * s / 2, "hear below 150 100ms", "", Backup, 4*s + skew100},
+				{5*s/2 + 1, "hear below 150 100ms", "", Backup, 5*s/2 + 1 + 300*ms + skew100/10},
+			}},
 		{"fault of a Backup, and recovery",
 			nil, []step{
 				{0, "start", "backup", Backup, 3*s + skew100},
@@ -102,7 +111,7 @@ func TestBeyondTheRFC(t *testing.T) {
 		{"a changed priority of an Active router is told at once",
 			nil, append(toActive[:2:2],
 				step{t0 + s/2, "priority 90", "advert:90", Active, t0 + 3*s/2},
-				step{t0 + s, "hear below 95 1s", "drop backup", Backup, t0 + 4*s + 166*s/256})},
+				step{t0 + s, "hear below 95 1s", "drop advert:90 backup", Backup, t0 + 4*s + 166*s/256})},
 		{"an advert that has just gone need not be said again",
 			nil, append(toActive[:2:2],
 				step{t0 + 99*ms, "hear below 50 1s", "again", Active, t0 + s},
@@ -263,7 +272,7 @@ func TestWithoutAnAddressNobodyIsBeaten(t *testing.T) {
 	c := base()
 	c.Source = netip.Addr{}
 	run(t, c, append(toActive[:2:2],
-		step{4 * s, "hear below 100 1s", "drop backup", Backup, 7*s + skew100}))
+		step{4 * s, "hear below 100 1s", "drop advert:100 backup", Backup, 7*s + skew100}))
 }
 
 func TestConfigIsChecked(t *testing.T) {

@@ -34,6 +34,7 @@ type Machine struct {
 
 	owner         netip.Addr // who was last known Active, not valid for nobody
 	ownerPriority uint8
+	ownerUntil    time.Duration // when its next advert is overdue
 	rival         netip.Addr    // whom this router answered last while Active
 	rivalAt       time.Duration // when
 

@@ -41,6 +41,7 @@ type world struct {
 	routers []*router
 	wire    []packet
 	both    time.Duration // for how long two that heard each other held the address
+	told    int           // who announced last, -1 for nobody
 	trace   []string
 }
 
@@ -102,6 +103,7 @@ func (w *world) act(i int, acts []Action) {
 			if !r.holds {
 				w.t.Fatalf("%d announces what it has not", i)
 			}
+			w.told = i
 		}
 	}
 	if active := r.m.Status().State == Active; active != r.holds {
@@ -344,5 +346,29 @@ func TestAPauseLeavesNoTwo(t *testing.T) {
 		}
 		w.both = 0
 		w.judge()
+	})
+}
+
+// TestAfterAPartitionTheWinnerAnnounces: whoever heard the other one first. Part of the
+// network may have learned that the loser has the address.
+func TestAfterAPartitionTheWinnerAnnounces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		w.heal()
+		w.run(settle)
+		i := rapid.IntRange(0, len(w.routers)-1).Draw(t, "apart")
+		w.routers[i].apart = true
+		w.run(time.Duration(rapid.IntRange(10_000, 20_000).Draw(t, "partition")) * ms)
+		if !w.routers[i].holds {
+			t.Fatalf("%d alone is not Active\n%s", i, w.tail())
+		}
+		w.told = -1
+		w.routers[i].apart = false
+		w.run(settle)
+		w.both = 0
+		w.judge()
+		if w.told < 0 || !w.routers[w.told].holds {
+			t.Fatalf("the last to announce was %d\n%s", w.told, w.tail())
+		}
 	})
 }
