@@ -28,7 +28,7 @@ func (m *Machine) resumeBy(s Snapshot, start time.Duration) {
 	default:
 		m.resuming = false
 		m.own = &tenure{term: s.Record.Term, since: m.now, taken: s.Record.Taken, mod: s.Record.Mod, hold: s.Record.Hold, read: never, told: never, held: true}
-		m.born = m.now // who held the address had promised nothing
+		m.born, m.earlier = m.now, Persist{} // who held the address had promised nothing any more
 		m.begin()
 		m.confirm(start)
 		m.note("state", false, "goes on owning the address, term %d", m.own.term)
