@@ -21,6 +21,7 @@ type attempt struct {
 	claim    int64  // mod revision of this node's claim
 	until    time.Duration
 	withdraw bool // the owner lives
+	asking   bool // withdrawing: a request is under way
 
 	// taking
 	start time.Duration
@@ -37,6 +38,11 @@ func (m *Machine) contend() {
 	switch m.try.step {
 	case waiting:
 		m.await()
+		return
+	case withdrawing:
+		if !m.try.asking && m.reached(m.try.until) {
+			m.withdraw()
+		}
 		return
 	case idle:
 	default:
@@ -193,7 +199,7 @@ func (m *Machine) won(r Reply, start time.Duration) {
 // gone. Until etcd has said so, we ask.
 func (m *Machine) withdraw() {
 	t := &m.try
-	t.step = withdrawing
+	t.step, t.asking = withdrawing, true
 	m.ask(Request{What: "withdraw", RecordMod: -1, ClaimMod: t.claim, DeleteClaim: true}, m.withdrawn)
 }
 
@@ -204,9 +210,8 @@ func (m *Machine) withdrawn(r Reply, start time.Duration) {
 	if r.Err != nil {
 		if m.outage.evident {
 			m.unresolved() // there is no asking now
-		} else {
-			m.withdraw()
 		}
+		m.try.asking, m.try.until = false, m.now+m.cfg.Beat/2
 		return
 	}
 	m.try = attempt{}

@@ -221,7 +221,7 @@ func (m *Machine) policy() {
 		o.cap = want
 		o.read = min(o.read, m.now+want)
 	}
-	if o.touching || !m.hasEtcd() {
+	if o.touching || !m.reached(o.touchAt) || !m.hasEtcd() {
 		return
 	}
 	o.touching = true
@@ -231,7 +231,10 @@ func (m *Machine) policy() {
 // touched takes the outcome of an owner's writing to its own record.
 func (m *Machine) touched(o *tenure) func(Reply, time.Duration) {
 	return func(r Reply, start time.Duration) {
-		o.touching = false
+		o.touching, o.touchAt = false, m.now
+		if r.Err != nil {
+			o.touchAt += m.cfg.Beat / 2
+		}
 		if r.Err == nil && m.learn(r.Snapshot) && r.Committed {
 			m.confirmOurs(r.Snapshot, start)
 		}
@@ -242,7 +245,7 @@ func (m *Machine) touched(o *tenure) func(Reply, time.Duration) {
 // without etcd, or somebody has deleted the key.
 func (m *Machine) commit() {
 	o := m.own
-	if o.mod != 0 || o.touching || !m.known || !m.hasEtcd() || o.proposed && !o.held {
+	if o.mod != 0 || o.touching || !m.reached(o.touchAt) || !m.known || !m.hasEtcd() || o.proposed && !o.held {
 		return
 	}
 	if m.seen.Record.Term >= o.term && m.seen.Record.Mod != 0 {

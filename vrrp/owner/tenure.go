@@ -23,6 +23,7 @@ type tenure struct {
 	told time.Duration // Until of the last Hold
 
 	refuting, touching bool // a request is under way
+	touchAt            time.Duration
 }
 
 // debt is what a new owner owes its predecessor: the address may still be there.
@@ -212,9 +213,9 @@ func (m *Machine) drop(d deed, held, tell bool, why string) {
 // Dropped says that the address is off the interface, as Drop asked. Only then are
 // the peers told.
 func (m *Machine) Dropped(now time.Duration) []Action {
+	d := m.dropping
 	return m.do(now, func() {
-		d := m.dropping
-		if d == nil {
+		if d == nil { // not even asked for, or only just now
 			return
 		}
 		m.dropping = nil
