@@ -47,10 +47,13 @@ func deaths() []Scenario {
 }
 
 // kill ends parts of the owner with SIGKILL.
-func kill(parts ...part) func(context.Context, *run) error {
-	return func(_ context.Context, run *run) error {
-		run.note("killed", parts)
-		return run.owner.signal(syscall.SIGKILL, parts...)
+func kill(parts ...part) func(context.Context, *run) error { return send(syscall.SIGKILL, parts...) }
+
+// send sends a signal to parts of the owner; that moment is the fault's.
+func send(sig syscall.Signal, parts ...part) func(context.Context, *run) error {
+	return func(_ context.Context, run *run) (err error) {
+		run.fault, err = run.owner.signal(sig, parts...)
+		return err
 	}
 }
 

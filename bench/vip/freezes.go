@@ -32,31 +32,34 @@ func freezes() []Scenario {
 	}
 }
 
-func freeze(parts ...part) func(context.Context, *run) error {
-	return func(_ context.Context, run *run) error { return run.owner.signal(syscall.SIGSTOP, parts...) }
-}
+func freeze(parts ...part) func(context.Context, *run) error { return send(syscall.SIGSTOP, parts...) }
 
+// thaw lets them go on; one that was replaced meanwhile is gone.
 func thaw(parts ...part) func(context.Context, *run) error {
-	return func(_ context.Context, run *run) error { return run.owner.signal(syscall.SIGCONT, parts...) }
-}
-
-func freezeKeeperKillMain(_ context.Context, run *run) error {
-	if err := run.owner.signal(syscall.SIGSTOP, keeperPart); err != nil {
+	return func(_ context.Context, run *run) error {
+		_, err := run.owner.signal(syscall.SIGCONT, parts...)
 		return err
 	}
-	return run.owner.signal(syscall.SIGKILL, mainPart)
+}
+
+func freezeKeeperKillMain(ctx context.Context, run *run) error {
+	if err := send(syscall.SIGSTOP, keeperPart)(ctx, run); err != nil {
+		return err
+	}
+	_, err := run.owner.signal(syscall.SIGKILL, mainPart)
+	return err
 }
 
 // blink freezes both processes for a moment.
 func blink(d time.Duration) func(context.Context, *run) error {
 	return func(ctx context.Context, run *run) error {
-		if err := run.owner.signal(syscall.SIGSTOP, mainPart, keeperPart); err != nil {
+		if err := freeze(mainPart, keeperPart)(ctx, run); err != nil {
 			return err
 		}
 		if err := pause(ctx, d); err != nil {
 			return err
 		}
-		return run.owner.signal(syscall.SIGCONT, mainPart, keeperPart)
+		return thaw(mainPart, keeperPart)(ctx, run)
 	}
 }
 

@@ -76,20 +76,21 @@ func degrade(ctx context.Context, run *run) error {
 // one another.
 var badLine = quality{loss: 0.05, delay: 50 * time.Millisecond, jitter: 10 * time.Millisecond}
 
-func wrongReload(_ context.Context, run *run) error {
+func wrongReload(ctx context.Context, run *run) error {
 	bad := run.owner.settings()
 	bad["vip.priority"] = "1000"
 	if err := os.WriteFile(run.owner.conf(), []byte(bad.yaml()), 0o600); err != nil {
 		return err
 	}
-	return run.owner.signal(syscall.SIGHUP, mainPart)
+	return send(syscall.SIGHUP, mainPart)(ctx, run)
 }
 
 func rightReload(_ context.Context, run *run) error {
 	if err := run.owner.configure(run.scenario.Settings); err != nil {
 		return err
 	}
-	return run.owner.signal(syscall.SIGHUP, mainPart)
+	_, err := run.owner.signal(syscall.SIGHUP, mainPart)
+	return err
 }
 
 func errorTold(_ context.Context, run *run, r *Result) {

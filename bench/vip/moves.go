@@ -25,8 +25,8 @@ func moves() []Scenario {
 }
 
 // terminate asks the owner's main process to stop, as systemd does.
-func terminate(_ context.Context, run *run) error {
-	return run.owner.signal(syscall.SIGTERM, mainPart)
+func terminate(ctx context.Context, run *run) error {
+	return send(syscall.SIGTERM, mainPart)(ctx, run)
 }
 
 // politely wants clients to be told, and pgvip to be gone within its bound.

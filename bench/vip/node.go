@@ -153,24 +153,26 @@ func (n *Node) keeper() int {
 	return 0
 }
 
-// signal sends a signal to the main process, the keeper, or both.
-func (n *Node) signal(sig syscall.Signal, parts ...part) error {
+// signal sends a signal to the main process, the keeper, or both, and gives the
+// moment before it did.
+func (n *Node) signal(sig syscall.Signal, parts ...part) (time.Time, error) {
 	var pids []int
 	for _, p := range parts {
-		pid := n.keeper()
-		if p == mainPart {
-			pid = n.process.PID()
+		pid := n.process.PID()
+		if p == keeperPart {
+			pid = n.keeper()
 		}
 		if pid == 0 {
-			return fmt.Errorf("%s has no %s", n.Name, p)
+			return time.Time{}, fmt.Errorf("%s has no %s", n.Name, p)
 		}
 		pids = append(pids, pid)
 	}
+	now := time.Now()
 	var errs []error
 	for _, pid := range pids {
 		errs = append(errs, syscall.Kill(pid, sig))
 	}
-	return errors.Join(errs...)
+	return now, errors.Join(errs...)
 }
 
 // part is one of the processes of a node.
