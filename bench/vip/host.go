@@ -171,18 +171,19 @@ func (h *Host) PIDs() []int {
 // killAll ends every process of the host at once: none gets to act on another's
 // end, so all are stopped first.
 func (h *Host) killAll() {
-	for {
-		all := h.PIDs()
-		if len(all) == 0 {
-			return
-		}
-		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
-			for _, pid := range all {
-				syscall.Kill(pid, sig) // one that has ended by itself is what we want
-			}
-		}
+	for h.signalAll(syscall.SIGSTOP) {
+		h.signalAll(syscall.SIGKILL)
 		time.Sleep(time.Millisecond) // they end in the background
 	}
+}
+
+// signalAll sends a signal to every process of the host, and reports whether there are any.
+func (h *Host) signalAll(sig syscall.Signal) bool {
+	all := h.PIDs()
+	for _, pid := range all {
+		syscall.Kill(pid, sig) // one that has ended by itself is what we want
+	}
+	return len(all) > 0
 }
 
 func (h *Host) close() { h.ns.Close() }

@@ -60,6 +60,9 @@ func (run *run) judgeMove(r *Result, seen sightings) {
 	if l.gap > 0 {
 		r.bound("nobody answered for", gap, l.gap)
 	}
+	if stall := seen.stall(); stall > 5*probePace {
+		r.more("stall_ms", stall)
+	}
 	r.more("client_ms", longestGap(run.visitor.Served(run.fault), run.fault, run.over))
 }
 

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -40,9 +41,11 @@ func OwnNetwork(ctx context.Context) error {
 // NewNetwork makes the bridges. The caller calls Close.
 func NewNetwork() (*Network, error) {
 	n := &Network{cuts: map[string]bool{}}
-	for _, name := range []string{lanBridge, mgmtBridge} {
+	for i, name := range []string{lanBridge, mgmtBridge} {
 		snoop := false // queriers are not our subject
-		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name}, MulticastSnooping: &snoop}
+		// A MAC of its own: otherwise it is that of some port, and changes when that one goes.
+		mac := net.HardwareAddr{2, 0, 10, byte(99 - i), 0, 1}
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, HardwareAddr: mac}, MulticastSnooping: &snoop}
 		if err := errors.Join(netlink.LinkAdd(bridge), netlink.LinkSetUp(bridge)); err != nil {
 			return nil, fmt.Errorf("bridge %s: %w", name, err)
 		}
@@ -157,9 +160,10 @@ func (n *Network) join(bridge, port string) error {
 	return netlink.LinkSetMaster(link, master)
 }
 
-// Unplug removes a host's cables with its interfaces, as when a machine loses its
-// power, and then ends all that runs there.
+// Unplug ends a host as the loss of its power does: nothing that runs there acts on
+// anything any more, its cables and interfaces are gone, and its processes too.
 func (n *Network) Unplug(h *Host) error {
+	h.signalAll(syscall.SIGSTOP)
 	err := errors.Join(remove(port(lanBridge, h)), remove(port(mgmtBridge, h)))
 	h.killAll()
 	return err

@@ -53,17 +53,37 @@ func (s sightings) dual() (total time.Duration) {
 	return total
 }
 
-// gap is the longest time in which nobody answered, from an answer to the next one.
-// A silence that lasts to the end counts up to the last probe.
+// gap is the longest time in which probes had no answer, from the answer before to
+// the next one; a silence that lasts to the end counts up to the last probe. Time without
+// probes, when the machine stood still, is none.
 func (s sightings) gap() (longest time.Duration) {
 	if len(s.probes) == 0 {
 		return 0
 	}
-	last := s.probes[0]
-	for _, a := range s.answers {
-		longest, last = max(longest, a.at.Sub(last)), a.at
+	last, silent := s.probes[0], false // when the last answered probe was sent
+	for _, r := range s.rounds() {
+		switch {
+		case len(r.macs) == 0:
+			silent = true
+		case silent:
+			longest, silent, last = max(longest, r.at.Sub(last)), false, r.at
+		default:
+			last = r.at
+		}
 	}
-	return max(longest, s.probes[len(s.probes)-1].Sub(last))
+	if silent {
+		longest = max(longest, s.probes[len(s.probes)-1].Sub(last))
+	}
+	return longest
+}
+
+// stall is the longest time between two probes: how long the machine stood still for
+// the observer.
+func (s sightings) stall() (longest time.Duration) {
+	for i := 1; i < len(s.probes); i++ {
+		longest = max(longest, s.probes[i].Sub(s.probes[i-1]))
+	}
+	return longest
 }
 
 // first is when a MAC answered for the first time.

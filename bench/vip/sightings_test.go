@@ -32,13 +32,13 @@ func TestOwnersAreCounted(t *testing.T) {
 		a, b      func(int) bool
 		dual, gap int
 	}{
-		{"one owner", until(1000), from(1000), 0, 10},
-		{"a clean move", until(500), from(500), 0, 11},
-		{"a gap", until(500), from(700), 0, 211},
-		{"two owners", until(500), from(300), 200, 10},
+		{"one owner", until(1000), from(1000), 0, 0},
+		{"a clean move", until(500), from(500), 0, 0},
+		{"a gap", until(500), from(700), 0, 210},
+		{"two owners", until(500), from(300), 200, 0},
 		{"nobody at the end", until(500), from(5000), 0, 500},
 		{"nobody at all", until(0), from(5000), 0, 990},
-		{"a second one now and then", until(1000), func(ms int) bool { return ms%100 == 0 }, 100, 10},
+		{"a second one now and then", until(1000), func(ms int) bool { return ms%100 == 0 }, 100, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -50,6 +50,15 @@ func TestOwnersAreCounted(t *testing.T) {
 				t.Errorf("nobody for %v, want %d ms", got, tt.gap)
 			}
 		})
+	}
+}
+
+func TestStandstillIsNoGap(t *testing.T) {
+	s := history(1000, func(int) bool { return true }, func(int) bool { return false })
+	s.probes = append(s.probes[:50:50], s.probes[90:]...)
+	s.answers = append(s.answers[:50:50], s.answers[90:]...)
+	if gap, stall := s.gap(), s.stall(); gap != 0 || stall != 410*time.Millisecond {
+		t.Errorf("gap %v and stall %v, want 0 and 410ms", gap, stall)
 	}
 }
 
