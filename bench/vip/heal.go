@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,16 +28,23 @@ func (r *Rig) heal(ctx context.Context, change settings) error {
 	return r.waitOwner(ctx)
 }
 
+// healEtcd thaws and starts the members, side by side: one alone has no quorum, and
+// is not ready.
 func (r *Rig) healEtcd(ctx context.Context) error {
-	for _, member := range r.lab.Etcd {
+	ctx, cancel := context.WithTimeout(ctx, healTimeout)
+	defer cancel()
+	errs := make([]error, len(r.lab.Etcd))
+	var wg sync.WaitGroup
+	for i, member := range r.lab.Etcd {
 		if member.Running() {
 			_ = member.Thaw() // most are not frozen
-		} else if err := member.Start(ctx); err != nil {
-			return err
+			continue
 		}
+		wg.Go(func() { errs[i] = member.Start(ctx) })
 	}
+	wg.Wait()
 	_, err := r.lab.WaitLeader(ctx)
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 // healNode starts a node that does not run, or runs with other settings.

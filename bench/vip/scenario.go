@@ -77,6 +77,8 @@ func Scenarios() []Scenario {
 }
 
 const (
+	scenarioTimeout = 3 * time.Minute
+
 	healTimeout = 60 * time.Second
 	moveTimeout = 8 * time.Second
 	// calm is how long nothing may happen before a fault: peers know each other then.
@@ -92,6 +94,8 @@ const (
 // Run runs one scenario. An error means that it could not be run.
 func (r *Rig) Run(ctx context.Context, s Scenario) (*Result, error) {
 	r.say("scenario %d: %s", s.Number, s.Case)
+	ctx, cancel := context.WithTimeout(ctx, scenarioTimeout+r.opt.Soak)
+	defer cancel()
 	if s.Special != nil {
 		return s.Special(ctx, r, &s)
 	}
