@@ -3,6 +3,7 @@ package vip
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -70,6 +71,9 @@ func keeperReplaced(_ context.Context, run *run, r *Result) {
 	}
 	if run.moved.IsZero() && !run.owner.has() {
 		r.fall("the address was lost")
+	}
+	if run.office != nil && run.moved.IsZero() && slices.Max(run.office.breaks) > 0 {
+		r.fall("connections broke although the address stayed")
 	}
 }
 

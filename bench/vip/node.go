@@ -95,6 +95,9 @@ func (n *Node) settings() settings {
 
 func (n *Node) conf() string { return filepath.Join(n.rig.dir, n.Name+".yaml") }
 
+// runtime is a folder of the node's own that outlives its processes.
+func (n *Node) runtime() string { return filepath.Join(n.rig.dir, "run-"+n.Name) }
+
 // configure writes the node's file, with changes of a scenario.
 func (n *Node) configure(change settings) error {
 	s := n.settings()
@@ -111,6 +114,7 @@ func (n *Node) launch(ctx context.Context) (err error) {
 	n.process, err = n.Start(ctx, n.rig.launcher, proc.Spec{
 		Name: fmt.Sprintf("%s-%d", n.Name, n.starts), Dir: n.rig.dir,
 		Args:  []string{n.rig.opt.Binary, "run", "-c", n.conf()},
+		Env:   []string{"RUNTIME_DIRECTORY=" + n.runtime()}, // as systemd says it: the nodes share a file system here
 		Ready: func(context.Context) error { return nil },
 	})
 	return err
