@@ -3,8 +3,10 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -244,8 +246,8 @@ func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
 // StreamCh implements memberlist.Transport.
 func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
 
-// Shutdown implements memberlist.Transport. It closes every connection, and waits
-// until those who had them have let go.
+// Shutdown implements memberlist.Transport. It closes every connection itself:
+// memberlist loses one whose label it could not write.
 func (t *transport) Shutdown() error {
 	t.mu.Lock()
 	if t.closed {
@@ -253,10 +255,11 @@ func (t *transport) Shutdown() error {
 		return nil
 	}
 	t.closed = true
-	for s := range t.open {
-		s.Conn.Close()
-	}
+	open := slices.Collect(maps.Keys(t.open))
 	t.mu.Unlock()
+	for _, s := range open {
+		s.Close()
+	}
 	close(t.closing)
 	t.tcp.Close()
 	t.udp.Close()
