@@ -3,6 +3,7 @@ package vip
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,7 @@ func meetings() []meeting {
 	all = append(all, p.patience()...)
 	all = append(all, p.partitions()...)
 	all = append(all, p.ways()...)
+	all = append(all, p.weights()...)
 	return append(all, p.differences()...)
 }
 
@@ -93,6 +95,18 @@ func (p protocol) patience() []meeting {
 		p.meet("pgvip-preempt-delay", 150, 100, preempts(pgvipSide, delay)).
 			with("vip.preempt", "true").with("vip.preempt_delay", "2s"),
 		p.meet("keepalived-preempt-delay", 100, 150, preempts(keepalivedSide, delay)).saying("preempt_delay 2"),
+	}
+}
+
+// weights of scripts, which move the priority while both run.
+func (p protocol) weights() []meeting {
+	script := `{fault: {script: "/usr/bin/test ! -e FAULT", interval: 100ms, weight: WEIGHT}}`
+	with := func(m meeting, weight string) meeting {
+		return m.with("vip.track_script", strings.ReplaceAll(script, "WEIGHT", weight))
+	}
+	return []meeting{
+		with(p.meet("script-of-pgvip-with-weight", 150, 100, scriptFails(p.down)), "-100"),
+		with(p.meet("script-of-pgvip-without-weight", 150, 100, scriptFails(p.skew)), "0"),
 	}
 }
 

@@ -49,6 +49,9 @@ func newDuel(ctx context.Context, m meeting, o Options) (_ *duel, err error) {
 	if d.dir, err = os.MkdirTemp("", "pgvip-interop-"); err != nil {
 		return d, err
 	}
+	if err := os.Chmod(d.dir, 0o755); err != nil { // a script looks for a file there
+		return d, err
+	}
 	if d.net, err = NewNetwork(); err != nil {
 		return d, err
 	}
@@ -193,9 +196,13 @@ func orElse(s, other string) string {
 	return s
 }
 
-// named puts the hosts' addresses in the place of PGVIP and KEEPALIVED.
+// fault is a file that pgvip's script fails by.
+func (d *duel) fault() string { return filepath.Join(d.dir, "fault") }
+
+// named puts the hosts' addresses in the place of PGVIP and KEEPALIVED, and a file in
+// that of FAULT.
 func (d *duel) named() *strings.Replacer {
-	return strings.NewReplacer("PGVIP", d.pgvip.LAN.String(), "KEEPALIVED", d.ka.LAN.String())
+	return strings.NewReplacer("PGVIP", d.pgvip.LAN.String(), "KEEPALIVED", d.ka.LAN.String(), "FAULT", d.fault())
 }
 
 func (d *duel) placeholders(s settings) {

@@ -2,6 +2,7 @@ package vip
 
 import (
 	"context"
+	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -153,6 +154,28 @@ func flaps(first side, down time.Duration) play {
 			return err
 		}
 		return d.keeps(ctx, owner, 1500*time.Millisecond)
+	}
+}
+
+// scriptFails: pgvip's script fails for a while. Its priority falls below keepalived's, or
+// it leaves the election; and does not preempt later.
+func scriptFails(wait time.Duration) play {
+	return func(ctx context.Context, d *duel) error {
+		if err := d.pair(ctx, d.pgvip); err != nil {
+			return err
+		}
+		fail := func() error { return os.WriteFile(d.fault(), nil, 0o644) }
+		const notice = 100 * time.Millisecond // the script's interval
+		if err := d.moves(ctx, move{deed: fail, to: d.ka, limit: notice + wait + busy, dual: handover}); err != nil {
+			return err
+		}
+		if err := d.await(ctx, d.ka, time.Second); err != nil {
+			return err
+		}
+		if err := os.Remove(d.fault()); err != nil {
+			return err
+		}
+		return d.keeps(ctx, d.ka, 1500*time.Millisecond)
 	}
 }
 
