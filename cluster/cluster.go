@@ -15,7 +15,8 @@ import (
 
 const (
 	// tick is how often a node says what has changed.
-	tick = 50 * time.Millisecond
+	tick      = 50 * time.Millisecond
+	wakePause = 5 * time.Millisecond
 	// reportPause and reportInterval are how soon and how often a node tells of
 	// itself, whether something has changed or not.
 	reportPause    = 100 * time.Millisecond
@@ -58,17 +59,19 @@ type Cluster struct {
 	rejoin  chan struct{} // one token: look for missing peers now; never closed
 
 	mu         sync.Mutex
-	members    map[string]*member  // guarded by mu; peers that have been heard of
-	status     Status              // guarded by mu
-	configHash string              // guarded by mu
-	seq        uint64              // guarded by mu; of the last change of status
-	told       uint64              // guarded by mu; the seq that peers were told
-	toldAt     time.Duration       // guarded by mu
-	leaving    bool                // guarded by mu
-	cancels    cancels             // guarded by mu
-	flows      published           // guarded by mu
-	counters   Counters            // guarded by mu
-	refusals   map[string]*refusal // guarded by mu; by their text
+	members    map[string]*member // guarded by mu; peers that have been heard of
+	status     Status             // guarded by mu
+	configHash string             // guarded by mu
+	seq        uint64             // guarded by mu; of the last change of status
+	told       uint64             // guarded by mu; the seq that peers were told
+	toldAt     time.Duration      // guarded by mu
+	leaving    bool               // guarded by mu
+	shares     shares             // has a mutex of its own
+
+	cancels  cancels             // guarded by mu
+	flows    published           // guarded by mu
+	counters Counters            // guarded by mu
+	refusals map[string]*refusal // guarded by mu; by their text
 }
 
 // New listens, and looks for the peers from then on.
@@ -92,6 +95,10 @@ func New(o Options) (*Cluster, error) {
 		parting: make(chan struct{}, 1),
 	}
 	c.roster.set(o.Peers)
+	if o.Ledger != nil {
+		c.shares.ledger = o.Ledger
+		c.shares.machine = newSharer(o.Name, o.Boot, c.roster.names(), 0)
+	}
 	if c.ring, err = memberlist.NewKeyring(o.Keys, o.Keys[0]); err != nil {
 		return nil, fmt.Errorf("cluster: keys: %w", err)
 	}
@@ -200,10 +207,10 @@ func (c *Cluster) Reload(keys [][]byte, peers []Peer, configHash string) error {
 	if err := checkPeers(c.options.Name, peers); err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
+	c.roster.set(peers)
 	if err := c.setKeys(keys); err != nil {
 		return fmt.Errorf("cluster: keys: %w", err)
 	}
-	c.roster.set(peers)
 	c.mu.Lock()
 	c.configHash = configHash
 	c.seq++
@@ -288,7 +295,13 @@ func (c *Cluster) run() {
 		case <-c.ctx.Done():
 			return
 		}
-		c.send(c.turn(c.now()))
+		now := c.now()
+		c.send(c.turn(now))
+		c.send(c.shareTurn(now))
+		select { // however often somebody wakes us
+		case <-time.After(wakePause):
+		case <-c.ctx.Done():
+		}
 	}
 }
 
@@ -323,7 +336,7 @@ func (c *Cluster) beginLocked(k kind) []byte {
 func (c *Cluster) reportLocked(now time.Duration) []byte {
 	return report{
 		Seq: c.seq, Version: c.options.Version, PeerID: c.options.PeerID, ConfigHash: c.configHash,
-		UptimeMS: now.Milliseconds(), FlowSeq: c.flows.seq, Leaving: c.leaving, Status: c.status.bounded(),
+		UptimeMS: now.Milliseconds(), Shares: c.shares.ledger != nil, FlowSeq: c.flows.seq, Leaving: c.leaving, Status: c.status.bounded(),
 	}.append(c.beginLocked(kindReport))
 }
 

@@ -8,10 +8,6 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// maxPast is how many former processes of a node are remembered, whose late
-// messages are not taken for those of a new one.
-const maxPast = 8
-
 // member is a peer that has been heard of.
 type member struct {
 	name  string
@@ -23,16 +19,19 @@ type member struct {
 	since  time.Duration // of the last change of alive
 	heard  time.Duration // when its last message came, -1 for never
 
-	boot string
-	past []string
-	meta meta // as memberlist last had it
-	said bool // news is there
-	news report
+	boot string // of its process, by memberlist's word, which comes in order
+	meta meta   // as memberlist last had it
+	said bool   // news is there
+	// whole says that news is a report, and not only memberlist's part of it.
+	whole bool
+	news  report
 
 	flows  known
 	wanted time.Duration // when what is missing was last asked for
 	served time.Duration // when it was last sent all flows
-	bulk   int           // messages by TCP on their way to it
+	// The same of its shares.
+	bookWanted, bookServed time.Duration
+	bulk                   int // messages by TCP on their way to it
 
 	calling, serving int // cancel requests on their way to it, and served for it
 
@@ -47,22 +46,12 @@ func (m *member) gone() time.Duration {
 	return m.since
 }
 
-// follow reports whether a message of a process of this node counts, and turns to
-// that process if it is a new one.
-func (m *member) follow(boot string, now time.Duration) bool {
-	switch {
-	case boot == m.boot:
-	case slices.Contains(m.past, boot):
-		return false
-	default:
-		if m.boot != "" {
-			m.past = append(m.past, m.boot)
-			m.past = m.past[max(0, len(m.past)-maxPast):]
-		}
-		m.boot, m.said, m.left, m.news = boot, false, false, report{}
+// follow turns to a process of the node.
+func (m *member) follow(boot string, now time.Duration) {
+	if boot != m.boot {
+		m.boot, m.said, m.whole, m.left, m.news = boot, false, false, false, report{}
+		m.flows.begin(boot, now)
 	}
-	m.flows.begin(boot, now)
-	return true
 }
 
 // learn takes what memberlist carries.
@@ -85,7 +74,7 @@ func (m *member) hear(r report) {
 	if r.Seq == m.news.Seq && r.UptimeMS < m.news.UptimeMS {
 		return // overtaken by a later one
 	}
-	m.said, m.news = true, r
+	m.said, m.whole, m.news = true, true, r
 	m.left = m.left || r.Leaving
 }
 
@@ -160,7 +149,8 @@ func (d *delegate) NotifyJoin(n *memberlist.Node) {
 	d.mu.Lock()
 	m := d.memberLocked(n.Name)
 	m.node, m.alive, m.left, m.since, m.trouble = copyNode(n), true, false, d.now(), ""
-	if err == nil && m.follow(v.Boot, m.since) {
+	if err == nil {
+		m.follow(v.Boot, m.since)
 		m.learn(v)
 	}
 	text := "peer is here"
@@ -183,9 +173,8 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) {
 	defer d.mu.Unlock()
 	m := d.memberLocked(n.Name)
 	m.node = copyNode(n)
-	if m.follow(v.Boot, d.now()) {
-		m.learn(v)
-	}
+	m.follow(v.Boot, d.now())
+	m.learn(v)
 }
 
 // NotifyLeave implements memberlist.EventDelegate.
@@ -223,7 +212,9 @@ func (c *Cluster) receive(b []byte) {
 	c.mu.Lock()
 	m := c.memberLocked(h.from)
 	now := c.now()
-	if !m.follow(h.boot, now) {
+	if m.boot != h.boot {
+		// Late words of a process that has ended, or the first ones of one that
+		// memberlist has yet to tell of.
 		c.mu.Unlock()
 		return
 	}
@@ -245,6 +236,9 @@ func (c *Cluster) handleLocked(m *member, h header, d *decoder, now time.Duratio
 			return nil, err
 		}
 		m.hear(r)
+		if r.Leaving {
+			c.shares.departed(m.name, h.boot)
+		}
 		if r.Leaving && m.alive {
 			return []message{{to: m.node, body: c.beginLocked(kindFarewell)}}, nil
 		}
@@ -265,6 +259,19 @@ func (c *Cluster) handleLocked(m *member, h header, d *decoder, now time.Duratio
 			m.flows.replace(v)
 		}
 		return nil, err
+	case kindShares, kindAllShares:
+		row, err := parseShareRow(d)
+		if err == nil {
+			c.shares.hear(now, m.name, h.boot, row)
+			poke(c.wake)
+		}
+		return nil, err
+	case kindWantShares:
+		if row := c.shares.book(); row != nil && m.alive && now-m.bookServed >= bookPause/2 {
+			m.bookServed = now
+			return []message{{to: m.node, body: row.append(c.beginLocked(kindAllShares)), reliable: true}}, nil
+		}
+		return nil, nil
 	case kindCancel:
 		v, err := parseCancelCall(d)
 		if err == nil {

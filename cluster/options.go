@@ -40,6 +40,9 @@ type Options struct {
 	// Cancel carries out a cancel request that came to a peer, and reports whether
 	// it was right; nil refuses. It may block, and ends before Close does.
 	Cancel func(CancelRequest) bool
+	// Ledger is where limits are that all nodes have together; nil shares none.
+	Ledger Ledger
+
 	// filter loses what a test wants to be lost: packets and connections to an
 	// address. nil loses nothing.
 	filter func(to netip.AddrPort) bool

@@ -42,6 +42,7 @@ type report struct {
 	ConfigHash string `json:"config_hash"`
 	UptimeMS   int64  `json:"uptime_ms"`
 	FlowSeq    uint64 `json:"flow_seq"`
+	Shares     bool   `json:"shares"`
 	Leaving    bool   `json:"leaving,omitempty"`
 	Status
 }

@@ -25,6 +25,7 @@ type ledger struct {
 	limits map[limitKey]*limit // guarded by mu
 	rooms  map[string]room     // of nodes, by address; guarded by mu
 	wishes []*claim            // first come, first served; guarded by mu
+	shared *sharing            // with other nodes; nil without; guarded by mu
 }
 
 // calls are what the ledger has to tell pools once its lock is free.
@@ -61,6 +62,7 @@ func (l *ledger) limit(key limitKey) *limit {
 		if key.kind == nodeLimit {
 			lim.max = l.rooms[key.addr].max()
 		}
+		l.measure(lim)
 		l.limits[key] = lim
 	}
 	lim.accounts++
@@ -95,6 +97,7 @@ func (l *ledger) bound(a *account, user, database int) {
 	var after calls
 	a.limits[userLimit].max, a.limits[databaseLimit].max = user, database
 	for _, lim := range a.limits {
+		l.measure(lim)
 		after = l.flow(lim, after)
 	}
 	after = l.grantWishes(after)
@@ -122,6 +125,7 @@ func (l *ledger) advance(c *claim, after calls) (bool, calls) {
 		if !lim.room() {
 			c.waiting = true
 			lim.push(c)
+			l.lack(lim)
 			return false, l.press(lim, after)
 		}
 		lim.used++

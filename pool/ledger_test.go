@@ -131,14 +131,25 @@ func TestLedgerAgainstModel(t *testing.T) {
 			return b.accounts[rapid.IntRange(0, len(b.accounts)-1).Draw(t, "account")]
 		}
 		max := rapid.IntRange(0, 4)
+		if rapid.Bool().Draw(t, "shared") {
+			(&Set{ledger: b.ledger}).ShareLimits(func(most int) int { return most / 2 }, func() {})
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"": b.check,
+			"share": func(t *rapid.T) {
+				key := account(t).limits[rapid.IntRange(0, int(limitKinds)-1).Draw(t, "kind")].key
+				share := max.Draw(t, "share")
+				used := b.share(key, share)
+				if lim := b.limits[key]; b.shared != nil && (lim.used < used || lim.max > 0 && lim.most > share) {
+					t.Fatalf("%v: %d of %d used, %d reported", key, lim.used, lim.most, used)
+				}
+			},
 			"take": func(t *rapid.T) {
 				a := account(t)
 				c := b.claim(a, false)
 				for _, lim := range a.limits {
-					if slices.Contains(b.held, c) && lim.max > 0 && lim.used > lim.max {
-						t.Fatalf("%v: granted %d of %d", lim.key, lim.used, lim.max)
+					if slices.Contains(b.held, c) && lim.max > 0 && lim.used > lim.most {
+						t.Fatalf("%v: granted %d of %d", lim.key, lim.used, lim.most)
 					}
 				}
 			},
@@ -157,8 +168,8 @@ func TestLedgerAgainstModel(t *testing.T) {
 				}
 				b.giveBack(rapid.IntRange(0, len(b.held)-1).Draw(t, "which"))
 				for lim, was := range over {
-					if lim.max > 0 && lim.used > lim.max && lim.used > was {
-						t.Fatalf("%v: %d of %d after %d", lim.key, lim.used, lim.max, was)
+					if lim.max > 0 && lim.used > lim.most && lim.used > was {
+						t.Fatalf("%v: %d of %d after %d", lim.key, lim.used, lim.most, was)
 					}
 				}
 			},

@@ -29,6 +29,7 @@ type limitKey struct {
 type limit struct {
 	key      limitKey
 	max      int                   // 0 is none
+	most     int                   // of max: what this node may use; see ledger.measure
 	used     int                   // slots that are taken
 	leaving  int                   // of these: given up for somebody in the queue, not yet free
 	queue    []*claim              // in no order, for the clients behind them change
@@ -38,7 +39,7 @@ type limit struct {
 	crowded atomic.Bool
 }
 
-func (l *limit) room() bool { return l.max <= 0 || l.used < l.max }
+func (l *limit) room() bool { return l.max <= 0 || l.used < l.most }
 
 // oldest is the claim in the queue whose client came first.
 func (l *limit) oldest() *claim {
@@ -97,6 +98,8 @@ type claim struct {
 
 	// since is when the client came that waits for it, by ledger.at. Atomic.
 	since atomic.Int64
+	// wanted is how many servers the pool behind it would like to have. Atomic.
+	wanted atomic.Int32
 
 	// Guarded by the ledger's mu.
 	waiting bool

@@ -115,6 +115,7 @@ func (p *Pool) fill() {
 	c := &p.claims
 	for !c.asking && p.lacks() {
 		since := p.ledger.at(p.queue.first.since)
+		c.server.wanted.Store(int32(p.queue.size - p.dialing - p.arriving))
 		if !p.ledger.take(&c.server, since) {
 			c.asking = true
 			break
@@ -158,6 +159,7 @@ func (p *Pool) followClaims() {
 	if c.asking {
 		if p.lacks() {
 			c.server.since.Store(l.at(p.queue.first.since))
+			c.server.wanted.Store(int32(p.queue.size - p.dialing - p.arriving))
 		} else if l.withdraw(&c.server) {
 			c.asking = false
 		} // else the permit is on its way

@@ -110,9 +110,9 @@ func (l *ledger) crowd(addr string, usable, backends, dialing int) {
 	if lim := l.limits[limitKey{kind: nodeLimit, addr: addr}]; lim != nil {
 		ours = max(0, lim.used-dialing)
 	}
-	others := max(0, backends-ours)
 	r := l.rooms[addr]
-	r.server = max(1, usable-others) // a login tells more than the last count
+	// At least one: a login tells more than the last count.
+	r.server = max(1, usable-l.strangers(addr, backends, ours))
 	after := l.setRoom(addr, r)
 	l.mu.Unlock()
 	after.run()
@@ -135,5 +135,6 @@ func (l *ledger) setRoom(addr string, r room) calls {
 		return nil
 	}
 	lim.max = r.max()
+	l.measure(lim)
 	return l.grantWishes(l.flow(lim, nil))
 }
