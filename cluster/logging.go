@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"net"
 	"sync"
 	"time"
 
@@ -37,8 +38,8 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	}
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
 	text = text[:min(len(text), maxLine)]
-	if bytes.HasPrefix(text, []byte("Refuting")) {
-		level = []byte("INFO") // every restart has one
+	if bytes.HasPrefix(text, []byte("Refuting")) || bytes.Contains(text, []byte(net.ErrClosed.Error())) {
+		level = []byte("INFO") // every restart has one, and every end
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -18,6 +18,8 @@ type Cluster struct {
 	// Secrets seals all of it: base64, one key a line or between blanks; use Keys.
 	Secrets Secret
 	Peers   map[string]Peer // the other nodes, by the names they give themselves
+	// SharedLimits makes limits on server connections count for all nodes together.
+	SharedLimits bool
 }
 
 // Peer is another pgvip node.
@@ -38,6 +40,7 @@ func clusterSectionKeys() []setting[Cluster] {
 		atStart(key("address", "", peerAddress, func(c *Cluster) *Address { return &c.Address })),
 		atStart(list("heartbeat", "", ipPort, func(c *Cluster) *[]netip.AddrPort { return &c.Heartbeat })),
 	}, secret("keys", func(c *Cluster) *Secret { return &c.Secrets }), []setting[Cluster]{
+		atStart(key("shared_limits", "true", flag, func(c *Cluster) *bool { return &c.SharedLimits })),
 		atStart(table("peers", peerKeys(), func(c *Cluster) *map[string]Peer { return &c.Peers })),
 	})
 }

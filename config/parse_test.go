@@ -212,6 +212,7 @@ cluster:
   address: lb1.example:7946
   heartbeat: [10.0.0.1:7947, "[2001:db8::2]:7947"]
   keys: "MDEyMzQ1Njc4OWFiY2RlZg== MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+  shared_limits: false
   peers:
     lb2: {address: "10.0.0.2:7946"}
 databases:

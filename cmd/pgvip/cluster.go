@@ -50,15 +50,17 @@ func (n *node) startCluster() error {
 	if err != nil {
 		return err
 	}
+	ledger := n.shareLimits(c)
 	n.cluster, err = cluster.New(cluster.Options{
 		Name: nodeName(c), Scope: c.Namespace + c.Scope, Boot: n.boot, Version: version,
 		PeerID: c.PeerID, ConfigHash: configHash(c),
 		Address: c.Cluster.Address.String(), Keys: keys, Peers: clusterPeers(c),
-		Log: n.log, Event: n.clusterEvent, Cancel: n.cancelFor,
+		Log: n.log, Event: n.clusterEvent, Cancel: n.cancelFor, Ledger: ledger,
 	})
 	if err != nil {
 		return err
 	}
+	n.sharing.Store(n.cluster)
 	if c.PeerID == 0 {
 		n.log.Warn("peer_id is 0: cancel requests that come to another node are not forwarded to this one")
 	}

@@ -44,7 +44,9 @@ type node struct {
 	// The next two have something to do only with one.
 	vipClients *vipClients
 	vipEvents  vipEvents
-	boot       string // names this process among all
+	// sharing is cluster once it can say what share of a limit this node has.
+	sharing atomic.Pointer[cluster.Cluster]
+	boot    string // names this process among all
 
 	operators []net.Listener
 
