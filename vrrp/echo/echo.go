@@ -44,15 +44,16 @@ const (
 	minLen  = headLen + bootLen + 1 + tagLen
 )
 
-// Errors of Open. All but ErrGarbage are worth an operator's attention: somebody
-// has the cluster's keys.
+// Errors of Open.
 var (
 	// ErrGarbage is what no key opens: another program's, another cluster's,
 	// another node's or a forged datagram.
 	ErrGarbage = errors.New("echo: not sealed for this node")
-	// ErrReplay is a datagram that has been here before.
+	// ErrReplay is a datagram that has been here before, or of a start of its sender
+	// that is over. Networks do that, too: it is no alarm.
 	ErrReplay = errors.New("echo: an old datagram again")
-	// ErrStranger is a node that is no peer by this node's configuration.
+	// ErrStranger is a node that is no peer by this node's configuration. It has the
+	// cluster's keys, so an operator should look at it, as at a twin.
 	ErrStranger = errors.New("echo: from a node that is not configured")
 	// ErrTwin is another keeper that runs under this node's name.
 	ErrTwin = errors.New("echo: from another keeper of this node's name")

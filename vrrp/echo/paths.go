@@ -2,6 +2,7 @@ package echo
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -27,7 +28,7 @@ type Received struct {
 	Opened
 	Path int           // which local end it came to
 	At   time.Duration // by Options.Now
-	Err  error         // ErrReplay, ErrStranger or ErrTwin, and nothing to believe
+	Err  error         // ErrStranger or ErrTwin, and nothing to believe
 }
 
 // Options are what Paths work by.
@@ -181,7 +182,7 @@ func (p *Paths) open(path int, datagram []byte) (Received, bool) {
 	r.Opened, r.Err = p.codec.Open(r.At, datagram)
 	switch {
 	case r.Err != nil:
-		return r, r.From != "" // garbage has no sender
+		return r, errors.Is(r.Err, ErrStranger) || errors.Is(r.Err, ErrTwin)
 	case r.Greeting:
 		p.greetLocked(r.From, r.At)
 		return r, false

@@ -131,7 +131,7 @@ func TestAPeerThatStartsAnewIsHeardAtOnce(t *testing.T) {
 	}
 }
 
-func TestATwinIsTold(t *testing.T) {
+func TestATwinIsToldAndADoubleIsNot(t *testing.T) {
 	one, two := free(t, "127.0.0.1"), free(t, "127.0.0.2")
 	a := open(t, codec(t, "demo", "lb1", keyA), one, Peer{"lb2", two})
 	twin := codec(t, "demo", "lb2", keyA)
@@ -142,14 +142,33 @@ func TestATwinIsTold(t *testing.T) {
 	}
 	defer other.Close()
 	a.until(t, b, "lb2", "ping", 0)
+	// What the network doubles is no alarm, and does not count twice.
+	a.paths.mu.Lock()
+	datagram := seal(t, a.paths.codec, "lb2", "doubled")
+	a.paths.mu.Unlock()
+	for range 2 {
+		if _, err := other.Write(datagram); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := other.Write(seal(t, codec(t, "demo", "lb2", keyA), "lb2", "x")); err != nil {
 		t.Fatal(err)
 	}
+	doubled := 0
 	for {
 		select {
 		case r := <-b.got:
 			if errors.Is(r.Err, ErrTwin) {
+				if doubled != 1 {
+					t.Errorf("the doubled message came %d times", doubled)
+				}
 				return
+			}
+			if r.Err != nil {
+				t.Fatalf("delivered: %v", r.Err)
+			}
+			if string(r.Message) == "doubled" {
+				doubled++
 			}
 		case <-time.After(10 * time.Second):
 			t.Fatal("nobody told of the twin")

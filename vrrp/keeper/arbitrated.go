@@ -42,6 +42,9 @@ type arbitrated struct {
 // of every peer.
 const newsWait = 64
 
+// minAdvertInt is the shortest that version 3 can say.
+const minAdvertInt = 10 * time.Millisecond
+
 func newArbitrated(k *Keeper, now time.Duration) (*arbitrated, error) {
 	cfg := k.cfg
 	e := &arbitrated{k: k, from: make(chan any, newsWait), names: map[netip.Addr]string{},
@@ -186,7 +189,7 @@ func (e *arbitrated) next() time.Duration {
 func (e *arbitrated) tick(now time.Duration) {
 	e.do(now, e.machine.Tick(now))
 	if e.k.address.on && now >= e.advertAt {
-		e.advertAt = now + e.k.cfg.VIP.AdvertInt
+		e.advertAt = now + max(e.k.cfg.VIP.AdvertInt, minAdvertInt)
 		e.adverts.send(e.machine.Status(now).Priority)
 	}
 }

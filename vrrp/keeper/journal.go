@@ -142,11 +142,22 @@ func (k *Keeper) stateChanged(s *beat.Status) {
 			return
 		}
 	}
-	text := s.Reason
-	if text == "" {
-		text = string(s.State)
+	k.note(beat.Event{Kind: "state", State: s.State, Text: wording(s)})
+}
+
+// wording says a state for which the election has no words.
+func wording(s *beat.Status) string {
+	switch {
+	case s.Reason != "":
+		return s.Reason
+	case s.State == beat.Active:
+		return "holds the address"
+	case s.State == beat.Backup && s.Owner != "":
+		return "stands by for " + s.Owner
+	case s.State == beat.Backup:
+		return "stands by"
 	}
-	k.note(beat.Event{Kind: "state", State: s.State, Text: text})
+	return "takes no part in the election"
 }
 
 // count fills in the counters of this process's own parts.
