@@ -41,6 +41,9 @@ func (s *session) find() {
 // choose gives the node to go to now. A reader stays where it is while that
 // node is a replica, so that what it reads does not go back in time.
 func (s *session) choose(t *route.Table) *route.Node {
+	if s.flow != nil && s.proxy.settling.Load() {
+		return nil
+	}
 	if s.role == route.Primary {
 		return t.Primary
 	}

@@ -102,6 +102,11 @@ func (s *session) moved() {
 		s.doomed = true // start is still to come
 		return
 	}
+	if s.server != nil && !s.server.Settled() && s.mayCommit {
+		s.end(causeMoved, wire.Fatal(wire.CodeTransactionUnknown, "the virtual IP has moved while a transaction may have been committing",
+			"Find out whether it was committed before you repeat it."))
+		return
+	}
 	s.end(causeMoved, wire.Fatal(wire.CodeAdminShutdown, "terminating connection because the virtual IP has moved", "Connect again."))
 }
 

@@ -126,9 +126,13 @@ func TestEndMoved(t *testing.T) {
 	if got := s.proxy.EndMoved(func(local netip.Addr) bool { return local == vip }); got != 3 {
 		t.Errorf("%d sessions ended, want 3", got)
 	}
-	for _, c := range []*client{idle, inside, busy} {
-		if got := c.fatal(); got != "57P01" {
-			t.Errorf("SQLSTATE %q, want 57P01", got)
+	for _, tt := range []struct {
+		name string
+		c    *client
+		want string
+	}{{"idle", idle, "57P01"}, {"in a transaction", inside, "57P01"}, {"in a statement", busy, "08007"}} {
+		if got := tt.c.fatal(); got != tt.want {
+			t.Errorf("%s: SQLSTATE %q, want %s", tt.name, got, tt.want)
 		}
 	}
 	pg.sleeping(t, 0)

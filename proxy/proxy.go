@@ -98,6 +98,7 @@ type Proxy struct {
 	readers  readers
 	clients  atomic.Int64 // logged in or logging in
 	draining atomic.Bool  // sessions end between their transactions
+	settling atomic.Bool  // clients of watched addresses begin nothing new
 	drained  atomic.Bool  // by an operator, which can be undone
 	closing  atomic.Bool  // nobody may come any more
 

@@ -62,6 +62,9 @@ func listenTCP(c *config.Config, address string) (net.Listener, error) {
 				// moment on.
 				err = setFreebind(raw, network)
 			}
+			if c.VIP.Enabled() {
+				_ = setTransparent(raw) // what lacks without it is a politeness
+			}
 			return err
 		},
 	}

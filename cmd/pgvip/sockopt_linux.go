@@ -44,6 +44,22 @@ func setFreebind(raw syscall.RawConn, network string) error {
 	})
 }
 
+// setTransparent lets connections that are accepted go on sending from their local
+// address when that has gone to another node: what is said to a client then is its
+// goodbye. Without it the kernel has no route from an address that is not its own:
+// ip(7), IP_TRANSPARENT. It needs one of the capabilities of the virtual IP; without,
+// clients are reset by the new owner instead.
+func setTransparent(raw syscall.RawConn) error {
+	return onSocket(raw, "setsockopt", func(fd int) error {
+		six := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT, 1)
+		four := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TRANSPARENT, 1)
+		if six == nil {
+			return nil // a socket of both families
+		}
+		return four
+	})
+}
+
 // bindNoPort leaves the choice of a port to connect(2): chosen with the address
 // alone it would be one that no other connection from there has, of which there
 // are some ten thousands.

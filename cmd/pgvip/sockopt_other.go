@@ -20,3 +20,6 @@ func setFreebind(syscall.RawConn, string) error { return nil }
 
 // bindNoPort leaves it.
 func bindNoPort(_, _ string, _ syscall.RawConn) error { return nil }
+
+// setTransparent leaves it.
+func setTransparent(syscall.RawConn) error { return nil }

@@ -191,7 +191,9 @@ func (v *vip) leave(signals <-chan os.Signal) (hurried bool) {
 			cancel()
 		}
 	})
+	v.settle(ctx)
 	err := v.keeper.Leave(ctx)
+	v.part(err == nil)
 	close(over)
 	watch.Wait()
 	took := zap.Duration("took", time.Since(began).Round(time.Millisecond))

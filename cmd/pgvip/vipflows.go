@@ -20,8 +20,14 @@ import (
 //	               owner, and without the address the old one can send nothing
 //
 // So in both the new owner resets every client that another node had, which then
-// connects again, once; and the old one ends those sessions without a word that
-// could arrive, lest they keep locks that the next attempt waits for.
+// connects again, once. A planned move does better than that:
+//
+//	old owner   new transactions wait, those that run come to their end; the address
+//	            goes; a moment later all sessions end with 57P01, which still leaves,
+//	            from an address that is not here any more: see setTransparent
+//	new owner   has the address and announces it; resets who is left, a moment later
+//
+// Sessions end in any case, lest they keep locks that the next attempt waits for.
 
 const (
 	// flowTick is how often the other nodes hear of clients.
@@ -33,6 +39,13 @@ const (
 	// moveGrace is how long sessions are kept when the address has gone and nobody
 	// is known to have it: it may come back here.
 	moveGrace = time.Second
+	// tellDelay is when sessions are ended after the address has gone to another node:
+	// who connects again at once is to find that one, whose announcement is under way.
+	tellDelay = 20 * time.Millisecond
+	// tickleDelay is how long a new owner lets the last one speak first.
+	tickleDelay = 60 * time.Millisecond
+	// settleLimit bounds how long a planned move waits for transactions.
+	settleLimit = 300 * time.Millisecond
 	// tickleWindow is how long after a takeover news of the last owner's clients
 	// still count: the last may have been under way.
 	tickleWindow = 2 * time.Second
@@ -81,21 +94,21 @@ func (v *vipClients) Changed() {
 
 // run looks until ctx ends.
 func (v *vipClients) run(ctx context.Context) {
-	tick := time.NewTicker(flowTick)
-	defer tick.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		v.look(time.Now())
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-v.wake:
 		case <-ctx.Done():
 			return
 		}
+		timer.Reset(v.look(time.Now()))
 	}
 }
 
-// look does what is due.
-func (v *vipClients) look(now time.Time) {
+// look does what is due, and gives when to look again.
+func (v *vipClients) look(now time.Time) time.Duration {
 	s := v.status()
 	holds := s.Holds || s.State == beat.Active // an address that somebody has removed comes back
 	switch {
@@ -105,24 +118,35 @@ func (v *vipClients) look(now time.Time) {
 		v.lostAt, v.ended, v.since, v.tickled = now, false, time.Time{}, nil
 	}
 	v.held = holds
+	next := flowTick
 	if !holds && !v.lostAt.IsZero() && !v.ended {
-		v.endLost(now, s.Owner)
+		next = min(next, v.endLost(now, s.Owner))
 	}
 	v.tell(now)
 	if s.State == beat.Active && s.Holds && !v.since.IsZero() {
+		if wait := tickleDelay - now.Sub(v.since); wait > 0 {
+			return min(next, wait)
+		}
 		v.reset(now)
 	}
+	return next
 }
 
-// endLost ends the sessions of an address that is another node's by now.
-func (v *vipClients) endLost(now time.Time, owner string) {
-	if elsewhere := owner != "" && owner != v.self; !elsewhere && now.Sub(v.lostAt) < moveGrace {
-		return
+// endLost ends the sessions of an address that is another node's by now, and gives
+// how long to wait when it is too early.
+func (v *vipClients) endLost(now time.Time, owner string) time.Duration {
+	limit := moveGrace
+	if owner != "" && owner != v.self {
+		limit = tellDelay
+	}
+	if wait := limit - now.Sub(v.lostAt); wait > 0 {
+		return wait
 	}
 	v.ended = true
 	if n := v.end(v.isVIP); n > 0 {
 		v.log.Info("the virtual IP has moved: its clients' sessions are ended", zap.String("owner", owner), zap.Int("clients", n))
 	}
+	return flowTick
 }
 
 // tell publishes who has come and gone.

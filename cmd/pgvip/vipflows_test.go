@@ -133,6 +133,7 @@ func TestSessionsEndWhenTheAddressHasMoved(t *testing.T) {
 		want int
 	}{
 		{"to another node", []beat.Status{behind, behind, behind}, 1},
+		{"to another node, just now", []beat.Status{behind}, 0},
 		{"removed by somebody, and on its way back", []beat.Status{{State: beat.Active, Owner: "lb1"}, active}, 0},
 		{"lost, and won back at once", []beat.Status{nobody, nobody, active, active}, 0},
 		{"lost, nobody knows to whom", slices.Repeat([]beat.Status{nobody}, int(moveGrace/flowTick)+2), 1},
@@ -185,7 +186,33 @@ func TestTheNewOwnerResetsTheOthersClients(t *testing.T) {
 	}
 	c.after(flowTick, behind)
 	c.after(flowTick, active)
+	c.after(tickleDelay, active)
 	if n := len(c.tickled); n != len(want)+1 {
 		t.Errorf("%d reset after the next takeover, want %d", n, len(want)+1)
+	}
+}
+
+// TestTheLastOwnerSpeaksFirst: its clients hear 57P01 from it, where it lives, before
+// the new owner resets them.
+func TestTheLastOwnerSpeaksFirst(t *testing.T) {
+	last, next := newCrossing(), newCrossing()
+	next.lb2 = clusterFlows([]proxy.Flow{flow(1)})
+	last.after(0, active)
+	next.after(0, behind)
+	last.after(time.Millisecond, behind)
+	next.after(time.Millisecond, active)
+	for range int(tickleDelay/time.Millisecond) - 1 {
+		last.after(time.Millisecond, behind)
+		next.after(time.Millisecond, active)
+		if len(next.tickled) > 0 {
+			t.Fatal("the new owner resets clients at once")
+		}
+	}
+	if last.ends != 1 {
+		t.Errorf("the last owner has told its clients %d times, want once", last.ends)
+	}
+	next.after(time.Millisecond, active)
+	if len(next.tickled) != 1 {
+		t.Errorf("then %d are reset, want one", len(next.tickled))
 	}
 }

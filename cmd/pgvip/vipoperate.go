@@ -38,6 +38,7 @@ func (w *window) Drain(ctx context.Context, force bool) (string, error) {
 		if held && !force && !w.vip.hasHeir("") {
 			return "", errNobody
 		}
+		w.vip.settle(ctx)
 		w.vip.Drain()
 		took, err := w.vip.awaitGone(ctx, func() error {
 			if !w.vip.Drained() {
@@ -45,6 +46,7 @@ func (w *window) Drain(ctx context.Context, force bool) (string, error) {
 			}
 			return nil
 		})
+		w.vip.part(err == nil)
 		if err != nil {
 			w.vip.Undrain()
 			return "", err
@@ -87,15 +89,42 @@ func (w *window) MoveVIP(ctx context.Context, to string) (string, error) {
 	if wish == "" {
 		wish = "*"
 	}
+	if st.State != beat.Active {
+		return "", errNotHere
+	}
+	w.vip.settle(ctx)
 	if err := w.vip.Move(wish); err != nil {
+		w.vip.part(false)
 		return "", err
 	}
 	took, err := w.vip.awaitGone(ctx, func() error { return nil })
+	w.vip.part(err == nil)
 	if err != nil {
 		w.vip.keeper.Move("-") // lest it goes when nobody looks any more
 		return "", err
 	}
 	return w.vip.moved(took), nil
+}
+
+// settle lets the transactions of the address's clients come to an end before a
+// planned move, and holds back new ones until part.
+func (v *vip) settle(ctx context.Context) {
+	if !v.Status().Holds {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	v.node.proxy.Settle(ctx)
+}
+
+// part ends settle. When the address has moved it waits until its clients were told.
+func (v *vip) part(moved bool) {
+	if moved {
+		v.node.vipClients.Changed()
+		_ = sleep(context.Background(), tellDelay) // nothing ends it
+		v.node.proxy.EndMoved(v.node.vipClients.isVIP)
+	}
+	v.node.proxy.Unsettle()
 }
 
 // hasHeir reports whether a node could take the address: the one of this name, or
