@@ -33,6 +33,7 @@ const takeBack = "-"
 
 // run has one keeper after the other until ctx ends or one has left.
 func (s *Supervisor) run(ctx context.Context) {
+	s.began = uptime()
 	for {
 		began := uptime()
 		why := s.live(ctx)
@@ -105,6 +106,10 @@ func (s *Supervisor) live(ctx context.Context) string {
 	config := s.config
 	s.changed = false
 	s.status.PID, s.status.Starts = k.pid(), s.status.Starts+1
+	if s.status.Starts > 1 {
+		// What startup_delay waits for has been going on since the first one started.
+		config.VIP.StartupDelay = max(0, config.VIP.StartupDelay-(uptime()-s.began))
+	}
 	s.mu.Unlock()
 	s.log.Debug("a keeper of the virtual IP has started", zap.Int("pid", k.pid()))
 	why := s.talk(ctx, k, &config)

@@ -47,7 +47,8 @@ type Supervisor struct {
 	running sync.WaitGroup
 
 	// Owned by run.
-	failures int // keepers in a row that died young
+	began    time.Duration // by uptime
+	failures int           // keepers in a row that died young
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -161,6 +161,21 @@ func TestReplaceKeepsTheBoot(t *testing.T) {
 	}
 }
 
+// Alone in the network, a keeper that took its place would else have nobody own the address
+// for as long as after a boot.
+func TestStartupDelayIsThatOfTheFirstKeeper(t *testing.T) {
+	t.Parallel()
+	const delay = time.Hour
+	st := openWith(t, beat.Config{VIP: beat.VIP{StartupDelay: delay}}, "crash", "exits", "good")
+	st.heard(3)
+	first, _ := st.got(2)
+	second, _ := st.got(3)
+	a, b := first[0].Config.VIP.StartupDelay, second[0].Config.VIP.StartupDelay
+	if a >= delay || b >= a || b <= 0 {
+		t.Errorf("the second and third keeper wait for %s and %s, want less and less of %s", a, b, delay)
+	}
+}
+
 func TestLeaveWaitsForTheKeeper(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"good", "dies when told to leave"} {
