@@ -180,7 +180,7 @@ func (v *vip) event(e beat.Event) {
 // leave hands the address over, before anything else of this node stops. Any
 // further wish to stop ends the waiting; it reports whether there was one.
 func (v *vip) leave(signals <-chan os.Signal) (hurried bool) {
-	began := time.Now()
+	began, held := time.Now(), v.Status().Holds
 	ctx, cancel := context.WithTimeout(context.Background(), vipLeave)
 	defer cancel()
 	var watch sync.WaitGroup
@@ -197,11 +197,14 @@ func (v *vip) leave(signals <-chan os.Signal) (hurried bool) {
 	close(over)
 	watch.Wait()
 	took := zap.Duration("took", time.Since(began).Round(time.Millisecond))
-	if err != nil {
+	switch {
+	case err == nil && held:
+		v.log.Info("virtual IP: handed over", took)
+	case err == nil:
+		v.log.Info("virtual IP: left the election", took)
+	default:
 		v.keeper.Close() // it drops the address
 		v.log.Warn("virtual IP: the hand-over has not come to its end, the address was dropped", took)
-	} else {
-		v.log.Info("virtual IP: handed over", took)
 	}
 	return hurried
 }
