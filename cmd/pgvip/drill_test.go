@@ -188,9 +188,9 @@ func TestDrillThatFails(t *testing.T) {
 // TestASilenceWithoutEndIsAGap as well.
 func TestASilenceWithoutEndIsAGap(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(1e12 + ms)) }
-	p := &prober{ended: at(1000), results: []probeResult{{at(0), at(1)}, {at(20), at(25)}, {at(30), time.Time{}}, {at(10), at(12)}, {at(500), at(1400)}}}
+	p := &prober{ended: at(1000), results: []probeResult{{at(-3000), at(-2000)}, {at(0), at(1)}, {at(20), at(25)}, {at(30), time.Time{}}, {at(10), at(12)}, {at(500), at(1400)}}}
 	s := p.sum(at(15))
-	if s.gap != 975*time.Millisecond || s.before != 10*time.Millisecond || s.after != 985*time.Millisecond || s.unanswered != 1 || s.probes != 5 {
+	if s.gap != 975*time.Millisecond || s.before != 10*time.Millisecond || s.after != 985*time.Millisecond || s.unanswered != 1 || s.probes != 6 {
 		t.Errorf("sum = %+v", s)
 	}
 }

@@ -102,7 +102,7 @@ func (p *prober) answers(ctx context.Context, d time.Duration) error {
 // probeSum is what the tries have come to.
 type probeSum struct {
 	probes, answered, unanswered int
-	gap                          time.Duration // longest time between two answers
+	gap                          time.Duration // longest time between two answers, of which one came after the move was asked for
 	before, after                time.Duration // of the gap's two ends, since the move was asked for
 }
 
@@ -125,7 +125,7 @@ func (p *prober) sum(asked time.Time) probeSum {
 	slices.SortFunc(ends, time.Time.Compare)
 	ends = append(ends, p.ended) // a silence that has not ended is one as well
 	for i := 1; i < len(ends); i++ {
-		if gap := ends[i].Sub(ends[i-1]); gap > s.gap {
+		if gap := ends[i].Sub(ends[i-1]); gap > s.gap && ends[i].After(asked) {
 			s.gap, s.before, s.after = gap, ends[i-1].Sub(asked), ends[i].Sub(asked)
 		}
 	}

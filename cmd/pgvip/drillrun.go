@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 	"text/tabwriter"
@@ -161,7 +162,7 @@ func phasesOf(name string, s *admin.VIP, mark uint64) []drillPhase {
 		if list == nil {
 			first = e.Boot
 		}
-		list = append(list, drillPhase{name, e.Text, (e.Boot - first) * 1000})
+		list = append(list, drillPhase{name, e.Text, math.Round((e.Boot-first)*1e6) / 1000})
 	}
 	return list
 }

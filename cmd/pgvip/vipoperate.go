@@ -52,7 +52,7 @@ func (w *window) Drain(ctx context.Context, force bool) (string, error) {
 			return "", err
 		}
 		if held {
-			text = "drained; " + w.vip.moved(took)
+			text = "drained; " + w.vip.moved(ctx, took)
 		}
 	}
 	w.drained.Store(true)
@@ -103,7 +103,7 @@ func (w *window) MoveVIP(ctx context.Context, to string) (string, error) {
 		w.vip.keeper.Move("-") // lest it goes when nobody looks any more
 		return "", err
 	}
-	return w.vip.moved(took), nil
+	return w.vip.moved(ctx, took), nil
 }
 
 // settle lets the transactions of the address's clients come to an end before a
@@ -158,13 +158,22 @@ func (v *vip) awaitGone(ctx context.Context, stands func() error) (time.Duration
 	}
 }
 
+// heirPatience is how long a node may take to have the address after another one
+// has given it up; it takes some milliseconds.
+const heirPatience = time.Second
+
 // moved says what an operator is told who has had the address moved.
-func (v *vip) moved(took time.Duration) string {
-	to := v.Status().Owner
-	if to == "" || to == v.self() {
-		to = "another node"
+func (v *vip) moved(ctx context.Context, took time.Duration) string {
+	ctx, cancel := context.WithTimeout(ctx, heirPatience)
+	defer cancel()
+	for {
+		if to := v.Status().Owner; to != "" && to != v.self() {
+			return fmt.Sprintf("the virtual IP has gone to %s within %d ms", to, max(took.Milliseconds(), 1))
+		}
+		if sleep(ctx, movePoll) != nil {
+			return "the virtual IP was given up, AND NO OTHER NODE HAS IT YET: see pgvip status"
+		}
 	}
-	return fmt.Sprintf("the virtual IP has gone to %s within %d ms", to, max(took.Milliseconds(), 1))
 }
 
 func (v *vip) self() string { return nodeName(v.node.config()) }

@@ -66,6 +66,10 @@ func (n *node) clusterView(now time.Time) *admin.ClusterView {
 	}}
 	for i := range v.Nodes {
 		c.Nodes = append(c.Nodes, clusterNodeView(&v.Nodes[i], now))
+		if k := &c.Nodes[i]; k.Self && n.vip != nil { // what the others are told is some time old
+			s := n.clusterVIP()
+			k.State, k.Holds, k.Epoch = admin.VIPState(s.State), s.Holds, s.Epoch
+		}
 	}
 	return c
 }
