@@ -25,8 +25,20 @@ func (r *Rig) heal(ctx context.Context, change settings) error {
 			return err
 		}
 	}
-	return r.waitOwner(ctx)
+	if err := r.waitOwner(ctx); err != nil {
+		return err
+	}
+	// A node that has just started acknowledges nobody for some seconds.
+	for _, n := range r.nodes {
+		if err := pause(ctx, ripe-time.Since(n.started)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// ripe is the age of a node that plays its full part.
+const ripe = 4 * time.Second
 
 // healEtcd thaws and starts the members, side by side: one alone has no quorum, and
 // is not ready.

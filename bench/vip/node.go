@@ -30,7 +30,8 @@ type Node struct {
 	watch   *Watch
 	process *proc.Process // nil while there is none
 	starts  int
-	change  string // of the settings that it was started with
+	started time.Time // the last time
+	change  string    // of the settings that it was started with
 }
 
 // settings are keys of pgvip's configuration, "listen.primary" for one in a section.
@@ -111,6 +112,7 @@ func (n *Node) configure(change settings) error {
 // launch starts pgvip and does not wait until it serves.
 func (n *Node) launch(ctx context.Context) (err error) {
 	n.starts++
+	n.started = time.Now()
 	n.process, err = n.Start(ctx, n.rig.launcher, proc.Spec{
 		Name: fmt.Sprintf("%s-%d", n.Name, n.starts), Dir: n.rig.dir,
 		Args:  []string{n.rig.opt.Binary, "run", "-c", n.conf()},

@@ -2,7 +2,6 @@ package vip
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -81,6 +80,7 @@ const (
 
 	healTimeout = 60 * time.Second
 	moveTimeout = 8 * time.Second
+	findTimeout = time.Second
 	// calm is how long nothing may happen before a fault: peers know each other then.
 	calm = 2 * time.Second
 	// settle is for how long the address is watched after the fault's end.
@@ -128,9 +128,8 @@ func (run *run) happen(ctx context.Context) error {
 			return fmt.Errorf("prepare: %w", err)
 		}
 	}
-	run.find()
-	if run.owner == nil {
-		return errors.New("nobody has the address")
+	if err := run.find(ctx); err != nil {
+		return err
 	}
 	if err := run.admit(ctx); err != nil {
 		return fmt.Errorf("clients: %w", err)
@@ -155,11 +154,20 @@ func (run *run) happen(ctx context.Context) error {
 	return nil
 }
 
-// find notes who owns the address now.
-func (run *run) find() {
-	for i, n := range run.nodes {
-		if n.has() {
-			run.owner, run.standby = n, run.nodes[1-i]
+// find notes who owns the address now. On a busy machine the observer may have stood
+// still for a moment.
+func (run *run) find(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	for {
+		for i, n := range run.nodes {
+			if n.has() {
+				run.owner, run.standby = n, run.nodes[1-i]
+				return nil
+			}
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("nobody has the address: %w\n%s\n%s", err, run.nodes[0].tail(), run.nodes[1].tail())
 		}
 	}
 }
