@@ -149,11 +149,11 @@ func manyDescriptors(ctx context.Context, run *run) error {
 	if !run.owner.alive() {
 		return errors.New(run.owner.Name + " has ended")
 	}
-	return prlimit(ctx, run.owner.process.PID(), 65536)
+	return prlimit(ctx, run.owner.process.PID(), 4096)
 }
 
 func prlimit(ctx context.Context, pid, limit int) error {
-	out, err := exec.CommandContext(ctx, "prlimit", fmt.Sprintf("--pid=%d", pid), fmt.Sprintf("--nofile=%d", limit)).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "prlimit", fmt.Sprintf("--pid=%d", pid), fmt.Sprintf("--nofile=%d:", limit)).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("prlimit: %w: %s", err, strings.TrimSpace(string(out)))
 	}
