@@ -50,7 +50,11 @@ func newPlain(k *Keeper, now time.Duration) (*plain, error) {
 		return nil, err
 	}
 	// Whoever had it there may have left long ago, and nobody can be asked.
-	k.address.release()
+	if left, err := k.port.Present(); k.address.release() && left && err == nil {
+		// A keeper that died, perhaps just now: in its name, so that a Backup need not
+		// wait for its silence.
+		e.adverts.send(0)
+	}
 	e.do(e.machine.Fault(now, e.fault()))
 	e.do(e.machine.Start(now))
 	return e, nil

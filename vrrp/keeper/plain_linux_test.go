@@ -42,7 +42,10 @@ func pair(t *testing.T) (*sampler, [2]*rider) {
 	one := l.nodes[0].start(quick)
 	s.owner(1)
 	two := l.nodes[1].start(config(2, 2))
-	two.until("backup", func(s beat.Status) bool { return s.State == beat.Backup && s.Owner == "10.77.0.1" })
+	got := two.until("backup", func(s beat.Status) bool { return s.State == beat.Backup && s.Owner == "10.77.0.1" })
+	if got.Counters.AdvertsSent != 0 {
+		t.Errorf("a Backup that had nothing to give up sent %d adverts", got.Counters.AdvertsSent)
+	}
 	return s, [2]*rider{one, two}
 }
 
@@ -142,7 +145,9 @@ func TestFoundAddressIsRemoved(t *testing.T) {
 	found := time.Now()
 	two := l.nodes[1].start(config(2, 2)) // with startup_delay: it hears nobody and waits
 	s.left(2, found)
-	two.until("backup", is(beat.Backup))
+	if got := two.until("backup", is(beat.Backup)); got.Counters.AdvertsSent != 1 {
+		t.Errorf("%d adverts sent, want one that says that nobody is Active here", got.Counters.AdvertsSent)
+	}
 	l.in(l.nodes[1].ns, "ip", "addr", "add", vip.String(), "dev", "eth0")
 	two.event("conflict", "appeared on eth0")
 	if l.nodes[1].has(t) {
