@@ -79,12 +79,13 @@ func (p protocol) elections() []meeting {
 	}
 }
 
-// deaths: kill -9 of all processes, and of pgvip's main process alone.
+// deaths: kill -9 of all processes, and of each of pgvip's two alone.
 func (p protocol) deaths() []meeting {
 	return []meeting{
 		p.meet("kill-pgvip", 150, 100, dies(pgvipSide, p.down, expires)),
 		p.meet("kill-keepalived", 100, 150, dies(keepalivedSide, p.down, keepalivedsOwn)),
 		p.meet("kill-pgvip-main", 150, 100, mainDies(p.skew)),
+		p.meet("kill-pgvip-keeper", 150, 100, keeperDies(p.skew)),
 	}
 }
 

@@ -2,6 +2,7 @@ package vip
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -85,6 +86,28 @@ func dies(first side, down, dual time.Duration) play {
 			return err
 		}
 		return d.moves(ctx, move{deed: c.kill, to: d.other(c), limit: down + busy, dual: dual})
+	}
+}
+
+// keeperDies: without an arbiter the next keeper cannot know whose the address is. It takes
+// it off the interface, and says priority 0 in the name of the one before.
+func keeperDies(skew time.Duration) play {
+	return func(ctx context.Context, d *duel) error {
+		if err := d.pair(ctx, d.pgvip); err != nil {
+			return err
+		}
+		deed := func() error {
+			for _, pid := range d.pgvip.PIDs() {
+				if pid != d.pgvip.process.PID() {
+					return syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+			return errors.New("pgvip has no keeper")
+		}
+		if err := d.moves(ctx, move{deed: deed, to: d.ka, limit: skew + busy, dual: handover}); err != nil {
+			return err
+		}
+		return d.keeps(ctx, d.ka, 1500*time.Millisecond)
 	}
 }
 
