@@ -21,6 +21,11 @@ func prepare() {
 	// The terminal's SIGINT and systemd's SIGTERM reach the whole group; when to
 	// leave is for the main process to say, and its end is seen at once.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+	takePrecedence()
+}
+
+// takePrecedence asks for what a process needs that others wait for.
+func takePrecedence() {
 	// The loop, and one more for what waits.
 	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
 	debug.SetGCPercent(400) // of a heap of a few megabytes

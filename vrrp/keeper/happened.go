@@ -47,6 +47,7 @@ func (k *Keeper) claimed(e address.Event) {
 	if !k.address.on {
 		return // its owner announces it
 	}
+	k.rivals++
 	k.port.Rival()
 	k.rarely(sinceBoot(), "claimed "+e.MAC.String(), "conflict", "%s claims %s, which is here; announced again", e.MAC, e.Address)
 }

@@ -115,7 +115,8 @@ func (k *Keeper) report(now time.Duration, last bool) {
 	changed := s.State != k.status.State || s.Holds != k.status.Holds || s.Owner != k.status.Owner ||
 		s.Ready != k.status.Ready || s.Left != k.status.Left
 	k.status = s
-	if !changed && !last && now-k.told < beat.Interval && len(k.log.events) == 0 {
+	news := changed || len(k.log.events) > 0
+	if !last && now-k.told < beat.Interval && (!news || k.blocked) {
 		return
 	}
 	// Events that do not fit now go with the next packets, of which there are more
@@ -123,7 +124,8 @@ func (k *Keeper) report(now time.Duration, last bool) {
 	for more := true; more; more = last && len(k.log.events) > 0 {
 		events := k.log.next(now)
 		k.told = now
-		if !k.line.send(beat.FromKeeper{Status: s, Events: events}) {
+		k.blocked = !k.line.send(beat.FromKeeper{Status: s, Events: events})
+		if k.blocked {
 			return
 		}
 		k.log.sent(len(events))
@@ -164,5 +166,5 @@ func wording(s *beat.Status) string {
 func (k *Keeper) count(c *beat.Counters) {
 	p := k.port.Counters()
 	c.AdvertsSent, c.AdvertsReceived, c.AdvertsBad = k.sent, k.received, k.bad+p.AdvertsRefused
-	c.GARPSent, c.Conflicts, c.Tickled, c.Readded = p.Announced, p.Claims, p.Tickled, k.address.readded
+	c.GARPSent, c.Conflicts, c.Tickled, c.Readded = p.Announced, k.rivals, p.Tickled, k.address.readded
 }

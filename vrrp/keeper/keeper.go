@@ -104,6 +104,7 @@ type Keeper struct {
 	log      journal
 	status   beat.Status // as last told
 	told     time.Duration
+	blocked  bool          // the main process takes no packets
 	gone     time.Duration // when the main process was found to be gone; 0 while it is there
 	leaving  bool
 	pending  []beat.Flow // to be reset once the address is here
@@ -111,6 +112,7 @@ type Keeper struct {
 	sent     uint64 // adverts
 	received uint64
 	bad      uint64
+	rivals   uint64 // claims of others to an address that is here
 }
 
 // start opens everything that needs privileges, and gives the others up.

@@ -59,7 +59,9 @@ func TestPlainTakesOverFromAKilledMain(t *testing.T) {
 	r[0].signal(syscall.SIGKILL)
 	gone := s.left(1, died)
 	here := s.owner(2)
-	r[1].until("active", is(beat.Active))
+	if got := r[1].until("active", is(beat.Active)); got.Counters.Conflicts != 0 {
+		t.Errorf("the owner's announcements count as %d conflicts", got.Counters.Conflicts)
+	}
 	t.Logf("gone after %v, at the peer after %v", gone.Sub(died), here.Sub(died))
 	s.never()
 }

@@ -51,8 +51,10 @@ type said struct {
 	Exit string           `json:",omitempty"` // of the keeper
 }
 
-// ride is the rider's main.
+// ride is the rider's main. It takes precedence over whatever else keeps the machine
+// busy: its silence means something.
 func ride() error {
+	takePrecedence()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
