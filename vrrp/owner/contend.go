@@ -59,7 +59,7 @@ func (m *Machine) contend() {
 	switch r := m.seen.Record; {
 	case m.released(r) && m.free():
 		m.take(r, false)
-	case r.Mod != 0 && r.Owner == m.cfg.Node:
+	case r.Mod != 0 && r.Owner == m.cfg.Node && !m.twin(r):
 		m.reown(r)
 	case m.silent():
 		m.claim(r)
@@ -78,6 +78,13 @@ func (m *Machine) reown(r Record) {
 		return
 	}
 	m.take(r, false)
+}
+
+// twin says whether the record was written under this node's name by another
+// process while this one was there: two nodes have one name, or a request of an
+// earlier life came late. It is treated as another node's.
+func (m *Machine) twin(r Record) bool {
+	return r.Owner == m.cfg.Node && r.Boot != m.cfg.Boot && r.Mod > m.first
 }
 
 // silent says whether nothing has been heard of an owner for too long. Nodes wait

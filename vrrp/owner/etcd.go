@@ -107,6 +107,12 @@ func (m *Machine) learn(s Snapshot) bool {
 	if m.known && s.Revision < m.seen.Revision {
 		return false
 	}
+	if !m.known {
+		m.first = s.Revision
+	}
+	if m.known && m.twin(s.Record) && s.Record.Mod != m.seen.Record.Mod {
+		m.note("error", true, "another process owns the address under this node's name, %s", m.cfg.Node)
+	}
 	m.known, m.seen, m.seenAt = true, s, m.now
 	if c := s.Claim; c.Mod != m.stale.mod {
 		m.stale.mod, m.stale.since = c.Mod, m.now

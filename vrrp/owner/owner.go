@@ -65,6 +65,7 @@ type Machine struct {
 	// What etcd said.
 	known  bool
 	seen   Snapshot
+	first  int64 // revision of the first snapshot
 	seenAt time.Duration
 	etcdOK time.Duration // start of the last request that was answered
 	stale  struct {      // how long the claim has been there
