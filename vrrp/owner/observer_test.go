@@ -118,13 +118,13 @@ func (o *observer) classify() int {
 		}
 	}
 	for _, h := range holders {
-		if h.resumed > 0 && w.now-h.resumed < 3*time.Second {
-			return paused
+		if m := h.keeper.m; w.arp && h.keeper.truth && m.own != nil && m.soloUntil() > m.now {
+			return inOutage
 		}
 	}
 	for _, h := range holders {
-		if m := h.keeper.m; w.arp && h.keeper.truth && m.own != nil && m.soloUntil() > m.now {
-			return inOutage
+		if h.resumed > 0 && w.now-h.resumed < 3*time.Second {
+			return paused
 		}
 	}
 	return unexplained

@@ -60,6 +60,46 @@ func TestNoPingAfterTheDeadline(t *testing.T) {
 	}
 }
 
+// What comes too late is too late: the address may have been promised to another.
+func TestAcknowledgementAfterTheDeadline(t *testing.T) {
+	d := at(t, own(), func(c *Config) { c.Peers = []string{"lb2"} }).owns()
+	d.dark = true
+	for d.m.Status(d.now).Holds && d.m.Status(d.now).Until-d.now > 5*ms {
+		d.pass(ms)
+	}
+	pings := d.sent(Ping)
+	last := pings[len(pings)-1].Message
+	d.did = nil
+	d.now += 50 * ms
+	d.get("lb2", Message{Kind: Ack, Boot: "now", Term: last.Term, Seq: last.Seq, Grant: 500 * ms})
+	if len(took[Drop](d)) != 1 {
+		t.Errorf("did %v", d.order())
+	}
+}
+
+// Rule 39: before a longer promise is used it stands in the record; a shorter one
+// counts at once.
+func TestPromises(t *testing.T) {
+	d := at(t, own()).owns()
+	for _, step := range []struct {
+		do   func()
+		hold time.Duration
+	}{
+		{func() { d.pass(800 * ms) }, 1200 * ms},
+		{func() { d.pass(1500 * ms) }, 2500 * ms},
+		{func() { d.acknowledged(300 * ms) }, 250 * ms},
+		{func() { d.pass(800 * ms) }, 1200 * ms},
+	} {
+		step.do()
+		if got := d.etcd.Record.Hold; got != step.hold {
+			t.Errorf("the record promises %v, want %v", got, step.hold)
+		}
+		if left := d.m.own.read - d.now; left > step.hold {
+			t.Errorf("lives on a promise of %v", left)
+		}
+	}
+}
+
 // What keeps an owner, and what does not.
 func TestStaying(t *testing.T) {
 	for _, tt := range []struct {

@@ -37,7 +37,7 @@ func TestAcknowledging(t *testing.T) {
 		{"nobody while it claims", func(t *testing.T) *desk { return ready(t).pass(450 * ms) }, func(*Message) {}, 0},
 		{"nobody's released ownership", func(t *testing.T) *desk {
 			d := ready(t)
-			d.dark = true
+			d.do(d.m.Fit(d.now, Fitness{Fault: true})) // and does not want it
 			return d.get("lb2", Message{Kind: Release, Boot: "b2", Term: 5, Taken: 77})
 		}, func(*Message) {}, 0},
 		{"the same term when it was taken anew", func(t *testing.T) *desk {
@@ -66,6 +66,40 @@ func TestAcknowledging(t *testing.T) {
 				t.Errorf("it is stored after the acknowledgement: %v", d.order())
 			}
 		})
+	}
+}
+
+// An address that is still on its way off the interface is held by somebody: no
+// agreeing to another owner yet.
+func TestNoAcknowledgementBeforeTheAddressIsGone(t *testing.T) {
+	d := at(t, own()).owns()
+	for range 3 { // the runtime does not get it done
+		d.now += 60 * ms
+		d.m.MainGone(d.now)
+		for _, a := range d.m.Receive(d.now, "lb2", Message{Kind: Ping, Boot: "b2", Term: 9, Taken: 9, Seq: uint64(d.now), Owner: true}) {
+			if s, ok := a.(Send); ok && s.Message.Kind == Ack {
+				t.Fatalf("agrees: %+v", s.Message)
+			}
+		}
+	}
+	if len(d.m.Dropped(d.now)) == 0 {
+		t.Error("says nothing when the address is gone")
+	}
+}
+
+// A release is repeated, and may come when the same node owns again.
+func TestLateReleaseEndsNoNewPromise(t *testing.T) {
+	d := at(t, others()).hear(700 * ms)
+	newer := ping(uint64(d.now) + 1)
+	newer.Term, newer.Taken = 9, 90
+	d.get("lb2", newer)
+	d.get("lb2", Message{Kind: Release, Boot: "b2", Term: 5, Taken: 77})
+	if d.m.free() {
+		t.Error("the promise for term 9 has ended with the release of term 5")
+	}
+	d.get("lb2", Message{Kind: Release, Boot: "b2", Term: 9, Taken: 90})
+	if !d.m.free() {
+		t.Error("the promise for term 9 has not ended with its release")
 	}
 }
 
