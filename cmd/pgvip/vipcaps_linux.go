@@ -24,10 +24,11 @@ func confine() error {
 		return fmt.Errorf("capget: %w", err)
 	}
 	if os.Geteuid() != 0 {
-		data[0] = unix.CapUserData{Permitted: data[0].Permitted & vipCaps, Inheritable: data[0].Inheritable & vipCaps}
+		data[0] = unix.CapUserData{Permitted: data[0].Permitted & vipCaps}
 		data[1] = unix.CapUserData{}
 	} else {
 		data[0].Effective &^= vipCaps
+		data[0].Inheritable = 0
 	}
 	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("prctl: %w", errno)
