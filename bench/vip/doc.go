@@ -17,5 +17,9 @@
 //     long a node kept it whose processes were dead;
 //   - a client connects to the address over and over, and others block in recv.
 //
+// The nodes' boot clocks are days apart, as those of machines are. The harness and all
+// that it starts go before other programs of the machine; what is measured are some
+// 100 ms. Where the observer itself stood still the line says so (stall_ms).
+//
 // The harness knows pgvip's binary, settings, ports and log alone.
 package vip

@@ -40,10 +40,11 @@ func outages() []Scenario {
 			Limits: limits{takeover: expired, orphan: expiry, breaks: -1}, Check: hasNothing,
 		},
 		// Who is cut off then cannot tell a dead peer from a lost path. With "arp" both
-		// would have the address, with "never" nobody takes it over.
+		// would have the address, with "never" nobody takes it over before etcd is back.
 		{
 			Number: 14, Case: "etcd-frozen-peers-cut", Settings: settings{"vip.etcd_down_takeover": "never"},
-			Prepare: etcdOut, Fault: cut(peersCut), Hold: 4 * time.Second, Undo: mendAll, Limits: limits{breaks: -1},
+			Prepare: etcdOut, Fault: cut(peersCut), Hold: 4 * time.Second, Undo: mendAll,
+			Limits: limits{takeover: 4*time.Second + silent, stays: true, breaks: -1}, Check: oneOwner,
 		},
 	}
 }

@@ -34,7 +34,7 @@ func Check() error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%w: network namespaces need root", ErrUnable)
 	}
-	for _, name := range []string{"ip", "nsenter", "nft"} {
+	for _, name := range []string{"ip", "nsenter", "unshare", "nft"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return fmt.Errorf("%w: %s is not installed (make deps installs it)", ErrUnable, name)
 		}
