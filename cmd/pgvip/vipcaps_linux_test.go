@@ -60,7 +60,7 @@ func TestPrivilegesAreTheKeepersAlone(t *testing.T) {
 	l.must(os.Mkdir(scripts, 0o777))
 	l.must(os.Chmod(scripts, 0o777)) // whatever the umask is
 	said := filepath.Join(scripts, "said")
-	spy := program(t, "grep ^Cap /proc/self/status >>"+said)[0]
+	spy := program(t, "{ grep ^Cap /proc/self/status; env; } >>"+said)[0]
 	l.must(os.Chmod(spy, 0o755))
 	file := filepath.Join(dir, "pgvip.yaml")
 	text := fmt.Sprintf(vipSettings, spy, 100, "none", 1, 1, 2, 2) + listSource
@@ -72,7 +72,7 @@ func TestPrivilegesAreTheKeepersAlone(t *testing.T) {
 	}
 
 	cmd := exec.Command(binary, "run", "-c", file)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Env = append(os.Environ(), "PGVIP_PROBE_PASSWORD=s3cret")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, Credential: &syscall.Credential{Uid: nobody, Gid: nobody},
 		AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW},
@@ -96,9 +96,12 @@ func TestPrivilegesAreTheKeepersAlone(t *testing.T) {
 	l.must(err)
 	for line := range strings.Lines(string(out)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-		if name != "CapBnd" && strings.Trim(value, "0") != "" {
+		if strings.HasPrefix(name, "Cap") && name != "CapBnd" && strings.Trim(value, "0") != "" {
 			t.Errorf("a program has %s %s", name, value)
 		}
+	}
+	if strings.Contains(string(out), "s3cret") {
+		t.Error("a program has the environment's secrets")
 	}
 	l.must(cmd.Process.Signal(syscall.SIGTERM))
 	if err := cmd.Wait(); err != nil {

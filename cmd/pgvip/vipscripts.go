@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -34,7 +35,7 @@ func trackScripts(c *config.Config) []track.Script {
 	for _, name := range slices.Sorted(maps.Keys(c.VIP.TrackScript)) {
 		s := c.VIP.TrackScript[name]
 		list = append(list, track.Script{
-			Name: name, Command: s.Script, Interval: s.Interval, Timeout: s.Timeout,
+			Name: name, Command: s.Script, Env: plainEnvironment(os.Environ()), Interval: s.Interval, Timeout: s.Timeout,
 			Rise: s.Rise, Fall: s.Fall, Weight: s.Weight, Reverse: s.Reverse, InitFail: s.InitFail,
 		})
 	}

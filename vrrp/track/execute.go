@@ -13,7 +13,7 @@ func execute(ctx context.Context, s Script) error {
 	limit, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(limit, s.Command[0], s.Command[1:]...)
-	cmd.Dir = "/"
+	cmd.Dir, cmd.Env = "/", s.Env
 	cmd.WaitDelay = time.Second // whoever cannot be killed is not waited for
 	confine(cmd)
 

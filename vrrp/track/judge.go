@@ -13,6 +13,7 @@ import (
 type Script struct {
 	Name     string
 	Command  []string // without a shell
+	Env      []string // its environment; nil for this process's
 	Interval time.Duration
 	Timeout  time.Duration
 	Rise     int // successes in a row that make it good; 0 means 1
