@@ -192,11 +192,12 @@ func (s scenario) run(seed uint64, trace bool) ran {
 }
 
 // runs is how often each scenario is run.
-const runs = 40
+const runs = 20
 
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
 			var took, gap, dual []time.Duration
 			calm, moved := 0, 0
 			for seed := range uint64(runs) {
