@@ -18,6 +18,14 @@ func moves() []Scenario {
 			Number: 2, Case: "sigterm", Fault: terminate,
 			Limits: limits{takeover: fast, gap: planned, breaks: 1}, Check: ended,
 		},
+		{
+			Number: 2, Case: "drain", Fault: command("drain"), Hold: time.Second, Undo: command("drain", "--undo"),
+			Limits: limits{takeover: asked, gap: planned, breaks: 1}, Check: oneOwner,
+		},
+		{
+			Number: 2, Case: "drill", Fault: command("drill", "vip", "--yes"),
+			Limits: limits{takeover: asked, gap: planned, breaks: 2}, Check: oneOwner,
+		},
 		{Number: 46, Case: "psql-power-off", Fault: powerOff, Prepare: startPsql, Limits: limits{takeover: silent, breaks: 1}, Check: psqlWrote},
 		{Number: 46, Case: "psql-kill-main", Fault: kill(mainPart), Prepare: startPsql, Limits: limits{takeover: fast, breaks: 1}, Check: psqlWrote},
 		{Number: 46, Case: "psql-sigterm", Fault: terminate, Prepare: startPsql, Limits: limits{takeover: fast, gap: planned, breaks: 1}, Check: psqlWrote},
@@ -27,6 +35,22 @@ func moves() []Scenario {
 // terminate asks the owner's main process to stop, as systemd does.
 func terminate(ctx context.Context, run *run) error {
 	return send(syscall.SIGTERM, mainPart)(ctx, run)
+}
+
+// asked is for a move that a command of its own asks for: it has to start, and to find
+// the node's port for operators.
+const asked = 2 * time.Second
+
+// command runs one of pgvip's on the owner's host, with its configuration.
+func command(args ...string) func(context.Context, *run) error {
+	return func(ctx context.Context, run *run) error {
+		out, err := run.owner.Run(ctx, append(append([]string{run.opt.Binary}, args...), "-c", run.owner.conf())...)
+		if err != nil {
+			return err
+		}
+		run.say("%s", strings.TrimSpace(out))
+		return nil
+	}
 }
 
 // ended wants pgvip to be gone within its bound.

@@ -76,6 +76,7 @@ func (n *Node) settings() settings {
 		"listen.primary":        `"*:5000"`,
 		"listen.replicas":       `"*:5001"`,
 		"listen.admin":          `"*:7000"`,
+		"admin.token":           "token-of-the-lab",
 		"pool_mode":             "transaction",
 		"drain_timeout":         "3s",
 		"log_connections":       "false",
