@@ -39,6 +39,10 @@ func Check() error {
 			return fmt.Errorf("%w: %s is not installed (make deps installs it)", ErrUnable, name)
 		}
 	}
+	// In a container root may lack the right.
+	if out, err := exec.Command("unshare", "--net", "true").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", ErrUnable, strings.TrimSpace(string(out)))
+	}
 	return nil
 }
 
