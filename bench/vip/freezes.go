@@ -50,7 +50,8 @@ func freezeKeeperKillMain(ctx context.Context, run *run) error {
 	return err
 }
 
-// blink freezes both processes for a moment.
+// blink freezes both processes for a moment. On a busy machine that can last as long
+// as a freeze, and is judged as one then.
 func blink(d time.Duration) func(context.Context, *run) error {
 	return func(ctx context.Context, run *run) error {
 		if err := freeze(mainPart, keeperPart)(ctx, run); err != nil {
@@ -59,9 +60,18 @@ func blink(d time.Duration) func(context.Context, *run) error {
 		if err := pause(ctx, d); err != nil {
 			return err
 		}
-		return thaw(mainPart, keeperPart)(ctx, run)
+		err := thaw(mainPart, keeperPart)(ctx, run)
+		paused := time.Since(run.fault)
+		run.note("paused_ms", paused)
+		if paused > promised {
+			run.scenario.Limits.dual = expiry
+		}
+		return err
 	}
 }
+
+// promised is the shortest silence after which another node may have the address.
+const promised = 500 * time.Millisecond
 
 // servesNobody wants the thawed node without the address, and with a keeper.
 func servesNobody(ctx context.Context, run *run, r *Result) {
