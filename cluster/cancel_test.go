@@ -120,6 +120,24 @@ func TestForwardCancelIsBounded(t *testing.T) {
 	}
 }
 
+// TestServedCancelsAreBounded: a peer that keeps no bound finds one here.
+func TestServedCancelsAreBounded(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, "lb1", "lb2")
+	done := make(chan struct{})
+	a, b := l.run("lb1"), l.run("lb2", func(o *Options) {
+		o.Cancel = func(CancelRequest) bool { <-done; return false }
+	})
+	defer close(done)
+	together(t, a, b)
+	for id := range uint64(3 * maxCancels) {
+		b.receive(cancelCall{id: id}.append(header{kind: kindCancel, from: "lb1", boot: a.options.Boot}.append(nil)))
+	}
+	if n := b.View().Counters; n.CancelsServed != maxCancels || n.CancelsRefused != 2*maxCancels {
+		t.Errorf("%d served, %d refused", n.CancelsServed, n.CancelsRefused)
+	}
+}
+
 // TestCancelPace: in the long run so many a second, whoever asks.
 func TestCancelPace(t *testing.T) {
 	c := &Cluster{members: map[string]*member{"b": {name: "b", alive: true, news: report{PeerID: 2}}}}

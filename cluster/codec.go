@@ -93,16 +93,7 @@ func (d *decoder) count(size int) int {
 	return int(n)
 }
 
-// number reads a count of things that fits an int32 everywhere.
-func (d *decoder) number() int {
-	n := d.uint()
-	if n > 1<<31-1 {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
+// int reads a number that fits an int32, so that sums of some fit everywhere.
 func (d *decoder) int() int {
 	v, n := binary.Varint(d.b)
 	if n <= 0 || v > 1<<31-1 || v < -(1<<31-1) {

@@ -75,6 +75,7 @@ func (c *Cluster) join(name string) {
 	}
 	c.mu.Lock()
 	m := c.memberLocked(name)
+	c.counters.JoinErrors++
 	news := m.trouble != trouble
 	m.trouble = trouble
 	c.mu.Unlock()

@@ -165,6 +165,16 @@ func (t *transport) trackLocked(conn net.Conn, from netip.Addr) *stream {
 	return s
 }
 
+// Write implements net.Conn. One that fails closes the connection: memberlist forgets
+// it when it was the label that could not be written.
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	if err != nil {
+		s.Close()
+	}
+	return n, err
+}
+
 // Close implements net.Conn.
 func (s *stream) Close() error {
 	err := s.Conn.Close()

@@ -52,6 +52,7 @@ type Counters struct {
 	Strangers  uint64 // packets and connections from addresses of no peer
 	Refused    uint64 // words of nodes that are not admitted
 	Crowded    uint64 // connections beyond those that one peer may have
+	JoinErrors uint64 // attempts to reach a peer that is not here
 	SendErrors uint64 // messages that could not be sent
 
 	CancelsForwarded uint64 // cancel requests sent to a peer

@@ -356,13 +356,16 @@ func (l *ledger) yields(a *account, own, now int64) bool {
 func (l *ledger) obstacle(c *claim) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	lim := c.account.limits[min(c.stage, nodeLimit)]
+	lim, use := c.account.limits[min(c.stage, nodeLimit)], "in use"
+	if l.shared != nil {
+		use = "in use, here and on the other pgvip nodes"
+	}
 	switch lim.key.kind {
 	case userLimit:
-		return "All servers that user \"" + lim.key.name + "\" may have are in use; see max_user_connections."
+		return "All servers that user \"" + lim.key.name + "\" may have are " + use + "; see max_user_connections."
 	case databaseLimit:
-		return "All servers that database \"" + lim.key.name + "\" may have are in use; see max_db_connections."
+		return "All servers that database \"" + lim.key.name + "\" may have are " + use + "; see max_db_connections."
 	default:
-		return "All servers that the node may have are in use; see servers.*.maxconn and the server's max_connections."
+		return "All servers that the node may have are " + use + "; see servers.*.maxconn and the server's max_connections."
 	}
 }

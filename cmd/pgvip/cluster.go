@@ -43,7 +43,7 @@ func nodeName(c *config.Config) string {
 // startCluster makes this node known to the others; without any it does nothing.
 func (n *node) startCluster() error {
 	c := n.config()
-	if len(c.Cluster.Peers) == 0 {
+	if len(c.Cluster.Peers) == 0 || !c.Cluster.Secrets.IsSet() {
 		return nil
 	}
 	keys, err := c.Cluster.Keys()

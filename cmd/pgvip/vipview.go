@@ -62,7 +62,10 @@ func (n *node) clusterView(now time.Time) *admin.ClusterView {
 	c := &admin.ClusterView{Self: v.Self, Nodes: []admin.ClusterNode{}, Counters: []admin.ClusterCounter{
 		{Name: "malformed", Value: v.Counters.Malformed}, {Name: "strangers", Value: v.Counters.Strangers},
 		{Name: "refused", Value: v.Counters.Refused}, {Name: "crowded", Value: v.Counters.Crowded},
+		{Name: "join_errors", Value: v.Counters.JoinErrors},
 		{Name: "send_errors", Value: v.Counters.SendErrors}, {Name: "flows_dropped", Value: v.Counters.FlowsDropped},
+		{Name: "cancels_forwarded", Value: v.Counters.CancelsForwarded}, {Name: "cancels_served", Value: v.Counters.CancelsServed},
+		{Name: "cancels_refused", Value: v.Counters.CancelsRefused},
 	}}
 	for i := range v.Nodes {
 		c.Nodes = append(c.Nodes, clusterNodeView(&v.Nodes[i], now))
