@@ -84,16 +84,30 @@ func (p *Proxy) TakeFlows() (opened, closed []Flow) {
 
 // EndMoved ends the sessions whose clients are connected to one of our addresses
 // that has gone to another node: nothing reaches them any more, and what they have
-// under way must not hold up what they begin over there. It returns how many.
-func (p *Proxy) EndMoved(gone func(local netip.Addr) bool) int {
+// under way must not hold up what they begin over there. With resting it ends only
+// those that wait for nothing. It returns how many there are on those addresses.
+func (p *Proxy) EndMoved(gone func(local netip.Addr) bool, resting bool) int {
 	n := 0
 	for _, s := range p.sessions.all() {
-		if local := s.from.local.Addr(); local.IsValid() && gone(local.Unmap()) {
+		local := s.from.local.Addr()
+		if !local.IsValid() || !gone(local.Unmap()) {
+			continue
+		}
+		n++
+		if resting {
+			s.post(s.movedAtRest)
+		} else {
 			s.post(s.moved)
-			n++
 		}
 	}
 	return n
+}
+
+// movedAtRest is moved, unless the client waits for something.
+func (s *session) movedAtRest() {
+	if s.phase == resting && !s.clogged {
+		s.moved()
+	}
 }
 
 // moved ends the session because its address is another node's now.

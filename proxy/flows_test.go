@@ -123,14 +123,21 @@ func TestEndMoved(t *testing.T) {
 	inside.exec("BEGIN")
 	busy.send(pgscript.Query("SELECT pg_sleep(600)"))
 	pg.sleeping(t, 1)
-	if got := s.proxy.EndMoved(func(local netip.Addr) bool { return local == vip }); got != 3 {
-		t.Errorf("%d sessions ended, want 3", got)
+	s.proxy.EndMoved(func(local netip.Addr) bool { return local == vip }, true)
+	if got := idle.fatal(); got != "57P01" {
+		t.Errorf("who waits for nothing: SQLSTATE %q, want 57P01", got)
+	}
+	if n := s.phases()[bound]; n != 3 {
+		t.Errorf("%d clients have servers, want all three who are in something", n)
+	}
+	if got := s.proxy.EndMoved(func(local netip.Addr) bool { return local == vip }, false); got != 2 {
+		t.Errorf("%d sessions ended, want 2", got)
 	}
 	for _, tt := range []struct {
 		name string
 		c    *client
 		want string
-	}{{"idle", idle, "57P01"}, {"in a transaction", inside, "57P01"}, {"in a statement", busy, "08007"}} {
+	}{{"in a transaction", inside, "57P01"}, {"in a statement", busy, "08007"}} {
 		if got := tt.c.fatal(); got != tt.want {
 			t.Errorf("%s: SQLSTATE %q, want %s", tt.name, got, tt.want)
 		}

@@ -60,7 +60,7 @@ func TestSettleIsBounded(t *testing.T) {
 	}
 	waits.send(pgscript.Query("SELECT 1"))
 	eventually(t, "a new request waits", func() bool { return s.phases()[parked] == 1 })
-	s.proxy.EndMoved(func(netip.Addr) bool { return true })
+	s.proxy.EndMoved(func(netip.Addr) bool { return true }, false)
 	for _, c := range []*client{inside, waits} {
 		if got := c.fatal(); got != "57P01" {
 			t.Errorf("SQLSTATE %q, want 57P01", got)

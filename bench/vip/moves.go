@@ -20,7 +20,7 @@ func moves() []Scenario {
 		},
 		{
 			Number: 2, Case: "drain", Fault: command("drain"), Hold: time.Second, Undo: command("drain", "--undo"),
-			Limits: limits{takeover: asked, gap: planned, breaks: 1}, Check: oneOwner,
+			Limits: limits{takeover: asked, gap: planned, breaks: 1}, Check: drained,
 		},
 		{
 			Number: 2, Case: "drill", Fault: command("drill", "vip", "--yes"),
@@ -53,8 +53,29 @@ func command(args ...string) func(context.Context, *run) error {
 	}
 }
 
-// ended wants pgvip to be gone within its bound.
+// toldGoodbye wants clients to hear from who had the address that it has moved. One
+// may have sent something at that very moment, which met the new owner.
+func toldGoodbye(run *run, r *Result) {
+	others := 0
+	for class, n := range run.office.classes {
+		if class != "57P01" {
+			others += n
+		}
+	}
+	if others > 1 {
+		r.fall("%d clients did not get 57P01", others)
+	}
+}
+
+// drained wants that, and one owner.
+func drained(ctx context.Context, run *run, r *Result) {
+	toldGoodbye(run, r)
+	oneOwner(ctx, run, r)
+}
+
+// ended wants clients to be told, and pgvip to be gone within its bound.
 func ended(_ context.Context, run *run, r *Result) {
+	toldGoodbye(run, r)
 	for end := time.Now().Add(5 * time.Second); run.owner.alive(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.fall("%s did not end", run.owner.Name)

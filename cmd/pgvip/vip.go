@@ -166,7 +166,7 @@ func (v *vip) event(e beat.Event) {
 		v.log.Info("virtual IP", fields...)
 	}
 	v.node.vipEvents.note(bootTime(), e)
-	v.node.vipClients.Changed()
+	v.node.vipClients.event(e)
 	v.node.control.record.noteVIP(time.Now().Add(-e.Age), e.Kind, e.Text, e.Warn)
 	if e.Kind != "state" {
 		return

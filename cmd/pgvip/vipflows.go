@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -39,11 +40,15 @@ const (
 	// moveGrace is how long sessions are kept when the address has gone and nobody
 	// is known to have it: it may come back here.
 	moveGrace = time.Second
-	// tellDelay is when sessions are ended after the address has gone to another node:
-	// who connects again at once is to find that one, whose announcement is under way.
+	// tellDelay is when sessions that wait are ended after the address has gone to
+	// another node: who connects again at once is to find that one, whose announcement
+	// is under way.
 	tellDelay = 20 * time.Millisecond
-	// tickleDelay is how long a new owner lets the last one speak first.
-	tickleDelay = 60 * time.Millisecond
+	// tickleDelay is how long a new owner lets the last one speak first that has
+	// offered it the address. One that had to claim it waits for nobody.
+	tickleDelay = 250 * time.Millisecond
+	// claimMemory is how long after a claim an ownership still comes of that.
+	claimMemory = 3 * time.Second
 	// settleLimit bounds how long a planned move waits for transactions.
 	settleLimit = 300 * time.Millisecond
 	// tickleWindow is how long after a takeover news of the last owner's clients
@@ -56,7 +61,7 @@ type vipClients struct {
 	self  string
 	log   *zap.Logger
 	take  func() (opened, closed []proxy.Flow)
-	end   func(gone func(netip.Addr) bool) int
+	end   func(gone func(netip.Addr) bool, resting bool) int
 	isVIP func(netip.Addr) bool
 	// status gives the keeper's, tickle speaks to it; there is a virtual IP.
 	status func() beat.Status
@@ -68,12 +73,17 @@ type vipClients struct {
 
 	wake chan struct{} // one token: the owner may have changed; never closed
 
+	planned atomic.Bool  // this node is about to give the address away: settle
+	claimed atomic.Int64 // when the keeper last claimed it, by bootTime; 0 for never
+
 	// Owned by run.
 	held     bool // as of the last look
 	lostAt   time.Time
-	ended    bool // the sessions of the address that was lost at lostAt
+	rested   bool // the sessions at rest were ended, of the address that was lost at lostAt
+	ended    bool // and all
 	late     []lateEnd
-	since    time.Time // of the takeover; zero when not owning
+	since    time.Time     // of the takeover; zero when not owning
+	hold     time.Duration // from then on until clients are reset
 	tickled  map[cluster.Flow]bool
 	nTickled int
 }
@@ -82,6 +92,22 @@ type vipClients struct {
 type lateEnd struct {
 	at    time.Time
 	flows []cluster.Flow
+}
+
+// event takes what the keeper says.
+func (v *vipClients) event(e beat.Event) {
+	if e.Kind == "claim" {
+		v.claimed.Store(int64(bootTime()))
+	}
+	v.Changed()
+}
+
+// offered reports whether the last owner may have given the address away, and so
+// lives. Without an arbiter a node that lives does so by an advert of priority 0, as
+// one whose main process is dead.
+func (v *vipClients) offered(s *beat.Status) bool {
+	at := time.Duration(v.claimed.Load())
+	return s.Arbiter == "etcd" && (at == 0 || bootTime()-at > claimMemory)
 }
 
 // Changed has run look at once.
@@ -113,9 +139,12 @@ func (v *vipClients) look(now time.Time) time.Duration {
 	holds := s.Holds || s.State == beat.Active // an address that somebody has removed comes back
 	switch {
 	case holds && !v.held:
-		v.since, v.tickled, v.nTickled = now, make(map[cluster.Flow]bool), 0
+		v.since, v.hold, v.tickled, v.nTickled = now, 0, make(map[cluster.Flow]bool), 0
+		if v.offered(&s) {
+			v.hold = tickleDelay
+		}
 	case !holds && v.held:
-		v.lostAt, v.ended, v.since, v.tickled = now, false, time.Time{}, nil
+		v.lostAt, v.rested, v.ended, v.since, v.tickled = now, false, false, time.Time{}, nil
 	}
 	v.held = holds
 	next := flowTick
@@ -124,7 +153,7 @@ func (v *vipClients) look(now time.Time) time.Duration {
 	}
 	v.tell(now)
 	if s.State == beat.Active && s.Holds && !v.since.IsZero() {
-		if wait := tickleDelay - now.Sub(v.since); wait > 0 {
+		if wait := v.hold - now.Sub(v.since); wait > 0 {
 			return min(next, wait)
 		}
 		v.reset(now)
@@ -136,14 +165,19 @@ func (v *vipClients) look(now time.Time) time.Duration {
 // how long to wait when it is too early.
 func (v *vipClients) endLost(now time.Time, owner string) time.Duration {
 	limit := moveGrace
-	if owner != "" && owner != v.self {
+	if v.planned.Load() || owner != "" && owner != v.self {
 		limit = tellDelay
+		if !v.rested {
+			// At once: what they send next would meet the new owner.
+			v.rested = true
+			v.end(v.isVIP, true)
+		}
 	}
 	if wait := limit - now.Sub(v.lostAt); wait > 0 {
 		return wait
 	}
 	v.ended = true
-	if n := v.end(v.isVIP); n > 0 {
+	if n := v.end(v.isVIP, false); n > 0 {
 		v.log.Info("the virtual IP has moved: its clients' sessions are ended", zap.String("owner", owner), zap.Int("clients", n))
 	}
 	return flowTick

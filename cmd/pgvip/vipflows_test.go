@@ -25,6 +25,7 @@ type crossing struct {
 	tickled  []beat.Flow
 	sessions int
 	ends     int
+	rests    int // of them those of sessions at rest
 }
 
 func newCrossing() *crossing {
@@ -36,7 +37,14 @@ func newCrossing() *crossing {
 			c.opened, c.closed = nil, nil
 			return opened, closed
 		},
-		end:    func(func(netip.Addr) bool) int { c.ends++; return c.sessions },
+		end: func(_ func(netip.Addr) bool, resting bool) int {
+			if resting {
+				c.rests++
+			} else {
+				c.ends++
+			}
+			return c.sessions
+		},
 		isVIP:  func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.100") },
 		status: func() beat.Status { return c.status },
 		tickle: func(f []beat.Flow) { c.tickled = append(c.tickled, f...) },
@@ -72,7 +80,7 @@ func flow(port uint16) proxy.Flow {
 }
 
 var (
-	active = beat.Status{State: beat.Active, Holds: true, Owner: "lb1"}
+	active = beat.Status{State: beat.Active, Holds: true, Owner: "lb1", Arbiter: "etcd"}
 	behind = beat.Status{State: beat.Backup, Owner: "lb2"}
 	nobody = beat.Status{State: beat.Backup}
 )
@@ -168,6 +176,7 @@ func TestTheNewOwnerResetsTheOthersClients(t *testing.T) {
 		t.Fatalf("%v are reset before the address is here", c.tickled)
 	}
 	c.after(flowTick, active)
+	c.after(tickleDelay, active)
 	c.lb2 = append(c.lb2, clusterFlows([]proxy.Flow{flow(3)})...)
 	c.after(flowTick, active)
 	c.after(tickleWindow, active)
@@ -192,6 +201,40 @@ func TestTheNewOwnerResetsTheOthersClients(t *testing.T) {
 	}
 }
 
+// TestWhoHadToClaimWaitsForNobody: the last owner is dead.
+func TestWhoHadToClaimWaitsForNobody(t *testing.T) {
+	for _, tt := range []struct {
+		claims  bool
+		arbiter string
+		want    int
+	}{{true, "etcd", 1}, {false, "etcd", 0}, {false, "none", 1}, {true, "outage", 1}} {
+		c := newCrossing()
+		c.lb2 = clusterFlows([]proxy.Flow{flow(1)})
+		c.after(0, behind)
+		if tt.claims {
+			c.event(beat.Event{Kind: "claim"})
+		}
+		s := active
+		s.Arbiter = tt.arbiter
+		c.after(time.Millisecond, s)
+		if len(c.tickled) != tt.want {
+			t.Errorf("claimed %v, arbiter %s: %d reset at once, want %d", tt.claims, tt.arbiter, len(c.tickled), tt.want)
+		}
+	}
+}
+
+// TestALossThatWasPlanned needs no news of the next owner.
+func TestALossThatWasPlanned(t *testing.T) {
+	c := newCrossing()
+	c.planned.Store(true)
+	c.after(0, active)
+	c.after(time.Millisecond, nobody)
+	c.after(tellDelay, nobody)
+	if c.ends != 1 || c.rests != 1 {
+		t.Errorf("clients were told %d times, those at rest %d, want once", c.ends, c.rests)
+	}
+}
+
 // TestTheLastOwnerSpeaksFirst: its clients hear 57P01 from it, where it lives, before
 // the new owner resets them.
 func TestTheLastOwnerSpeaksFirst(t *testing.T) {
@@ -201,6 +244,9 @@ func TestTheLastOwnerSpeaksFirst(t *testing.T) {
 	next.after(0, behind)
 	last.after(time.Millisecond, behind)
 	next.after(time.Millisecond, active)
+	if last.rests != 1 || last.ends != 0 {
+		t.Errorf("at once %d of those at rest and %d of all were told, want 1 and 0", last.rests, last.ends)
+	}
 	for range int(tickleDelay/time.Millisecond) - 1 {
 		last.after(time.Millisecond, behind)
 		next.after(time.Millisecond, active)

@@ -114,6 +114,7 @@ func (v *vip) settle(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
+	v.node.vipClients.planned.Store(true)
 	v.node.proxy.Settle(ctx)
 }
 
@@ -122,9 +123,10 @@ func (v *vip) part(moved bool) {
 	if moved {
 		v.node.vipClients.Changed()
 		_ = sleep(context.Background(), tellDelay) // nothing ends it
-		v.node.proxy.EndMoved(v.node.vipClients.isVIP)
+		v.node.proxy.EndMoved(v.node.vipClients.isVIP, false)
 	}
 	v.node.proxy.Unsettle()
+	v.node.vipClients.planned.Store(false)
 }
 
 // hasHeir reports whether a node could take the address: the one of this name, or
