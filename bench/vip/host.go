@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -149,8 +150,9 @@ func (h *Host) Run(ctx context.Context, args ...string) (string, error) {
 	return string(out), nil
 }
 
-// PIDs are the processes that run on the host. The harness's own threads that
-// are there for a moment do not count: its first thread never is.
+// PIDs are the processes that run on the host, the youngest first, so that children
+// come before their parents. The harness's own threads that are there for a moment
+// do not count: its first thread never is.
 func (h *Host) PIDs() []int {
 	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
 	if err != nil {
@@ -165,11 +167,14 @@ func (h *Host) PIDs() []int {
 			all = append(all, pid)
 		}
 	}
+	slices.Sort(all)
+	slices.Reverse(all)
 	return all
 }
 
 // killAll ends every process of the host at once: none gets to act on another's
-// end, so all are stopped first.
+// end, so all are stopped first. That alone would not do: the kernel has the stopped
+// children of a process that ends go on.
 func (h *Host) killAll() {
 	for h.signalAll(syscall.SIGSTOP) {
 		h.signalAll(syscall.SIGKILL)

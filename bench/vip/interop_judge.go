@@ -163,10 +163,7 @@ func figure(move, name string) string {
 // signal sends a signal to all processes of a contender's host, children first: keepalived
 // and pgvip have one each, which acts when its parent ends.
 func (c *contender) signal(sig syscall.Signal) error {
-	pids := c.PIDs()
-	slices.Sort(pids)
-	slices.Reverse(pids)
-	for _, pid := range pids {
+	for _, pid := range c.PIDs() {
 		if err := syscall.Kill(pid, sig); err != nil && err != syscall.ESRCH {
 			return err
 		}
