@@ -96,13 +96,14 @@ func (n *node) stopCluster() {
 	}
 }
 
-// clusterEvent logs what happens to the other nodes.
+// clusterEvent logs what happens to the other nodes, and keeps it for the timeline.
 func (n *node) clusterEvent(e cluster.Event) {
 	log := n.log.Info
 	if e.Warn {
 		log = n.log.Warn
 	}
 	log("cluster: "+e.Text, zap.String("node", e.Node), zap.String("event", string(e.Kind)))
+	n.control.record.noteOther(time.Now(), "cluster: "+string(e.Kind), e.Node+": "+e.Text, e.Warn)
 }
 
 // keepStatus tells the other nodes how this one is, until ctx ends.

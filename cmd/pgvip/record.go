@@ -14,25 +14,26 @@ import (
 // cluster, or the whole of a bad night.
 const maxEvents = 200
 
-// decision is an event of the route, or of the virtual IP, and when it was.
+// decision is an event of the route, of the virtual IP or of the cluster, and when it
+// was.
 type decision struct {
 	at time.Time
 	route.Event
-	vip  string // kind of an event of the virtual IP; "" for one of the route
-	warn bool   // of the virtual IP: somebody may have to act
+	other string // kind of an event of something else; "" for one of the route
+	warn  bool   // of something else: somebody may have to act
 }
 
 // kind is its name for operators.
 func (d *decision) kind() string {
-	if d.vip != "" {
-		return "virtual IP: " + d.vip
+	if d.other != "" {
+		return d.other
 	}
 	return d.Kind.String()
 }
 
 // alarm reports that somebody may have to act.
 func (d *decision) alarm() bool {
-	if d.vip != "" {
+	if d.other != "" {
 		return d.warn
 	}
 	return needsEyes(d.Kind)
@@ -79,9 +80,14 @@ func (r *record) note(now time.Time, t *route.Table, s *dcs.Snapshot, probes rou
 
 // noteVIP keeps an event of the virtual IP.
 func (r *record) noteVIP(at time.Time, kind, text string, warn bool) {
+	r.noteOther(at, "virtual IP: "+kind, text, warn)
+}
+
+// noteOther keeps an event that is no decision about a route.
+func (r *record) noteOther(at time.Time, kind, text string, warn bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.decisions = append(r.decisions, decision{at: at, Event: route.Event{Reason: text}, vip: kind, warn: warn})
+	r.decisions = append(r.decisions, decision{at: at, Event: route.Event{Reason: text}, other: kind, warn: warn})
 	r.trimLocked()
 }
 
