@@ -189,7 +189,9 @@ func (v *View) vipNode(name string) vipNodeCells {
 	var why []string
 	if n := v.clusterNode(name); n != nil {
 		c.Address, c.Version, c.Clients = n.Address, n.Version, strconv.Itoa(n.Clients)
-		c.Since = since(v.At, n.Since)
+		if n.Presence == here {
+			c.Since = since(v.At, n.Since)
+		}
 		c.Heard = age(n.Heard)
 		c.Fitness = n.Fitness.text()
 		c.State, c.Class = n.word()
