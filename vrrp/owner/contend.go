@@ -81,10 +81,12 @@ func (m *Machine) reown(r Record) {
 }
 
 // twin says whether the record was written under this node's name by another
-// process while this one was there: two nodes have one name, or a request of an
-// earlier life came late. It is treated as another node's.
+// process while this one was there: two nodes have one name. It is treated as
+// another node's. What an earlier life of this node still writes, by a request that
+// comes late, is not that.
 func (m *Machine) twin(r Record) bool {
-	return r.Owner == m.cfg.Node && r.Boot != m.cfg.Boot && r.Mod > m.first
+	later := r.Owner == m.cfg.Node && r.Boot != m.cfg.Boot && r.Mod > m.first.Revision
+	return later && (m.counters.Owned > 0 || r.Boot != m.first.Record.Boot)
 }
 
 // silent says whether nothing has been heard of an owner for too long. Nodes wait

@@ -108,7 +108,7 @@ func (m *Machine) learn(s Snapshot) bool {
 		return false
 	}
 	if !m.known {
-		m.first = s.Revision
+		m.first = s
 	}
 	if m.known && m.twin(s.Record) && s.Record.Mod != m.seen.Record.Mod {
 		m.note("error", true, "another process owns the address under this node's name, %s", m.cfg.Node)

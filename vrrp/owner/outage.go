@@ -132,7 +132,7 @@ func (m *Machine) Probed(now time.Duration, id uint64, answered bool) []Action {
 // propose takes the address without etcd: every peer that is there must agree, by
 // acknowledging this node as the owner of the next term.
 func (m *Machine) propose() {
-	if m.hasEtcd() || m.etcdOK == never || !m.free() || !m.reached(m.backoff) {
+	if m.hasEtcd() || m.etcdOK == never || !m.free() || !m.reached(m.again) {
 		return
 	}
 	term := max(m.seen.Record.Term, m.heard.term)

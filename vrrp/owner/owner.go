@@ -65,7 +65,7 @@ type Machine struct {
 	// What etcd said.
 	known  bool
 	seen   Snapshot
-	first  int64 // revision of the first snapshot
+	first  Snapshot
 	seenAt time.Duration
 	etcdOK time.Duration // start of the last request that was answered
 	stale  struct {      // how long the claim has been there
@@ -100,7 +100,8 @@ type Machine struct {
 	// Ownership, and the way to it.
 	own      *tenure
 	try      attempt
-	backoff  time.Duration
+	backoff  time.Duration // no claim before
+	again    time.Duration // no proposal before
 	resolve  time.Duration // the outcome of an attempt is unknown: etcd must have been read since
 	owe      debt
 	finished int64 // the highest term that this machine has given up

@@ -194,7 +194,7 @@ func (m *Machine) abandon(why string) {
 	m.own = nil
 	m.reason = why
 	if !m.hasEtcd() {
-		m.backoff = m.now + m.cfg.Backoff + time.Duration(m.rank)*m.cfg.Gap
+		m.again = m.now + m.cfg.Backoff + time.Duration(m.rank)*m.cfg.Gap
 	}
 }
 
