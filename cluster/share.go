@@ -35,6 +35,10 @@ import (
 const (
 	// goneAfter is how long a node may be silent before the others take its share.
 	goneAfter = 2 * time.Second
+	// goneSoon is that for a node that owned the virtual IP until it came here: its
+	// clients are here already, and hastyFor is how long after that this counts.
+	goneSoon = 300 * time.Millisecond
+	hastyFor = 5 * time.Second
 	// shareNews is how old the last word of a peer may be for dealings with it.
 	shareNews = goneAfter / 2
 	// reservePart of a limit stays with a node that needs none of it, so that it can
@@ -90,7 +94,8 @@ type sharer struct {
 	limits     map[LimitKey]*sharedLimit
 	// ready says that this node knows what it may have.
 	ready bool
-	seq   uint64 // of rows
+	seq   uint64        // of rows
+	hasty time.Duration // until then a silent node is gone after goneSoon
 }
 
 // partner is another node.
@@ -276,7 +281,7 @@ func (s *sharer) initial(most int) int {
 func (s *sharer) turn(now time.Duration, ledger Ledger) {
 	s.survey(ledger)
 	for _, p := range s.others() {
-		if !p.gone && now-p.heard > goneAfter {
+		if !p.gone && now-p.heard > s.patience(p, now) {
 			s.lose(p)
 		}
 	}
@@ -300,6 +305,20 @@ func (s *sharer) turn(now time.Duration, ledger Ledger) {
 			l.elsewhere = used
 		}
 	}
+}
+
+// patience is how long a partner may be silent. It ends early after a takeover, and
+// where another node has lost patience.
+func (s *sharer) patience(p *partner, now time.Duration) time.Duration {
+	if now < s.hasty {
+		return goneSoon
+	}
+	for _, o := range s.partners {
+		if !o.gone && o.mutual && now-o.row <= shareNews && slices.Contains(o.missing, p.name) {
+			return goneSoon
+		}
+	}
+	return goneAfter
 }
 
 // survey notes the limits that the ledger has, and those that others speak of.

@@ -479,6 +479,34 @@ func TestSharesAtTakeover(t *testing.T) {
 	}
 }
 
+// TestSharesFollowTheVirtualIP: the node to which the address comes waits for a dead
+// one no longer than it takes to know it dead, and for a living one as ever.
+func TestSharesFollowTheVirtualIP(t *testing.T) {
+	for _, dead := range []bool{true, false} {
+		w := newWorld(t, 1, 3, 100)
+		key := w.keys[0]
+		a, b := w.nodes[0], w.nodes[1]
+		for _, n := range w.nodes {
+			w.start(n)
+		}
+		a.wants[key] = 200
+		w.run(4 * time.Second)
+		if dead {
+			w.crash(a)
+		}
+		b.s.hasty = w.now + hastyFor
+		b.wants[key] = 200
+		w.run(goneSoon + 24*simStep) // below goneAfter; the last words are under way, and the third node has to agree
+		room := b.ledger.room(key)
+		if dead && room < 90 {
+			w.fail("%d of the dead node's 100", room)
+		}
+		if !dead && room > 60 {
+			w.fail("%d, though the other lives", room)
+		}
+	}
+}
+
 // TestSharesOfOneNodeAlone: without a word of the others, all of it after the bound.
 func TestSharesOfOneNodeAlone(t *testing.T) {
 	w := newWorld(t, 1, 3, 100, 1)

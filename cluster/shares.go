@@ -122,6 +122,17 @@ func (s *shares) hear(now time.Duration, from, boot string, row shareRow) {
 	}
 }
 
+// TookOver says that the virtual IP has come to this node: if the one that had it is
+// silent, it is dead, and its clients need its share of the server connections here.
+func (c *Cluster) TookOver() {
+	s := &c.shares
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.machine != nil {
+		s.machine.hasty = c.now() + hastyFor
+	}
+}
+
 func (s *shares) departed(name, boot string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -66,10 +66,11 @@ type vipClients struct {
 	// status gives the keeper's, tickle speaks to it; there is a virtual IP.
 	status func() beat.Status
 	tickle func([]beat.Flow)
-	// publish and flowsOf are the cluster's; peers are the names of the others.
-	publish func(opened, closed []cluster.Flow)
-	flowsOf func(node string) []cluster.Flow
-	peers   func() []string
+	// publish, flowsOf and tookOver are the cluster's; peers are the names of the others.
+	publish  func(opened, closed []cluster.Flow)
+	flowsOf  func(node string) []cluster.Flow
+	tookOver func()
+	peers    func() []string
 
 	wake chan struct{} // one token: the owner may have changed; never closed
 
@@ -139,6 +140,7 @@ func (v *vipClients) look(now time.Time) time.Duration {
 	holds := s.Holds || s.State == beat.Active // an address that somebody has removed comes back
 	switch {
 	case holds && !v.held:
+		v.tookOver()
 		v.since, v.hold, v.tickled, v.nTickled = now, 0, make(map[cluster.Flow]bool), 0
 		if v.offered(&s) {
 			v.hold = tickleDelay

@@ -21,11 +21,12 @@ type crossing struct {
 	opened, closed []proxy.Flow
 	lb2            []cluster.Flow
 
-	known    map[cluster.Flow]bool // as the other nodes have it
-	tickled  []beat.Flow
-	sessions int
-	ends     int
-	rests    int // of them those of sessions at rest
+	known     map[cluster.Flow]bool // as the other nodes have it
+	tickled   []beat.Flow
+	sessions  int
+	takeovers int
+	ends      int
+	rests     int // of them those of sessions at rest
 }
 
 func newCrossing() *crossing {
@@ -62,8 +63,9 @@ func newCrossing() *crossing {
 			}
 			return c.lb2
 		},
-		peers: func() []string { return []string{"lb2", "lb3"} },
-		wake:  make(chan struct{}, 1),
+		tookOver: func() { c.takeovers++ },
+		peers:    func() []string { return []string{"lb2", "lb3"} },
+		wake:     make(chan struct{}, 1),
 	}
 	return c
 }
@@ -196,6 +198,9 @@ func TestTheNewOwnerResetsTheOthersClients(t *testing.T) {
 	c.after(flowTick, behind)
 	c.after(flowTick, active)
 	c.after(tickleDelay, active)
+	if c.takeovers != 2 {
+		t.Errorf("the others' share is asked for %d times, want 2: with each takeover", c.takeovers)
+	}
 	if n := len(c.tickled); n != len(want)+1 {
 		t.Errorf("%d reset after the next takeover, want %d", n, len(want)+1)
 	}

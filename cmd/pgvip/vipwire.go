@@ -57,6 +57,11 @@ func (n *node) newVIPClients(c *config.Config) *vipClients {
 			}
 			return n.cluster.FlowsOf(name)
 		},
+		tookOver: func() {
+			if n.cluster != nil {
+				n.cluster.TookOver()
+			}
+		},
 		peers: func() []string { return slices.Sorted(maps.Keys(n.config().Cluster.Peers)) },
 		wake:  make(chan struct{}, 1),
 	}
