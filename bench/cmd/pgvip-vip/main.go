@@ -30,7 +30,7 @@ type wanted struct {
 }
 
 func run() int {
-	w, err := parse()
+	w, err := parse(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pgvip-vip:", err)
 		return 2
@@ -57,7 +57,7 @@ func run() int {
 	}
 	fmt.Printf("vip lines=%d short=%d broken=%d took_s=%.0f\n", t.lines, t.short, t.broken, time.Since(began).Seconds())
 	switch {
-	case t.broken > 0:
+	case t.broken > 0 || t.lines == 0:
 		return 2
 	case t.short > 0:
 		return 1
@@ -66,9 +66,11 @@ func run() int {
 	}
 }
 
-func parse() (wanted, error) {
+// parse reads the command line; -list ends the program.
+func parse(args []string) (wanted, error) {
 	w := wanted{}
 	var scenarios, interop string
+	flag := flag.NewFlagSet("pgvip-vip", flag.ExitOnError)
 	flag.StringVar(&w.Binary, "pgvip", "bin/pgvip", "pgvip's `program`")
 	flag.StringVar(&scenarios, "scenario", "", "comma-separated `numbers` of scenarios, or number/case (default all)")
 	flag.StringVar(&interop, "interop", "", "comma-separated `cases` with keepalived, or all (with -scenario or -interop only what they name)")
@@ -76,7 +78,7 @@ func parse() (wanted, error) {
 	flag.DurationVar(&w.Soak, "soak", 0, "for how `long` the network of scenario 41 is bad (default 30s)")
 	flag.StringVar(&w.Keep, "keep", "", "`folder` for the logs of pgvip")
 	list := flag.Bool("list", false, "list the scenarios and end")
-	flag.Parse()
+	flag.Parse(args) // it ends the program where it cannot
 	if *list {
 		printNames()
 		os.Exit(0)
@@ -93,7 +95,7 @@ func parse() (wanted, error) {
 			return w, fmt.Errorf("-interop: %q is none", name)
 		}
 	}
-	if w.scenarios == nil && w.interop == nil {
+	if len(w.scenarios)+len(w.interop) == 0 {
 		w.scenarios, w.interop = []string{all}, []string{all}
 	}
 	return w, nil
