@@ -274,6 +274,9 @@ func (e *arbitrated) perform(a owner.Action) bool {
 	case owner.Probe:
 		e.probes[e.k.port.Probe()] = a.ID
 	case owner.Persist:
+		// A promise that cannot be stored is given all the same: without it the address
+		// would go in an outage of etcd, with it only a keeper that is replaced within
+		// these seconds could break it.
 		if err := e.promise.store(a.Until, a.Term); err != nil {
 			e.k.rarely(sinceBoot(), "promise", "error", "%v", err)
 		}
