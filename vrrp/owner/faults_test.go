@@ -133,6 +133,9 @@ func faults() []fault {
 		{"restart", 2, func(w *world, h *host, d time.Duration) { h.restart(d) }},
 		{"kill -9 of the keeper", 2, func(_ *world, h *host, _ time.Duration) { h.killKeeper() }},
 		{"keeper stopped", 2, func(w *world, h *host, d time.Duration) {
+			if h.keeper == nil { // the main process has yet to start one
+				return
+			}
 			h.keeper.stop(d)
 			if w.chance(0.5) {
 				h.main.stop(d)
@@ -149,14 +152,14 @@ func faults() []fault {
 
 // command is what the main process tells its keeper.
 func (h *host) command(do func(m *Machine, now time.Duration) []Action) {
-	if k := h.keeper; h.up && h.main.awake() {
+	if k := h.keeper; h.up && h.main.awake() && k != nil {
 		k.run(func() { k.do(do(k.m, h.clock())) })
 	}
 }
 
 // restart is SIGTERM: the main process has the keeper leave, exits, and comes back.
 func (h *host) restart(d time.Duration) {
-	if !h.up || !h.main.awake() || !h.keeper.alive {
+	if !h.up || !h.main.awake() || h.keeper == nil || !h.keeper.alive {
 		return
 	}
 	p, k := h.main, h.keeper

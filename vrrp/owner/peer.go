@@ -218,7 +218,9 @@ func (m *Machine) acknowledge(p *peer, msg Message) {
 	}
 	p.promised, p.promisedTo = until, deed{p.name, msg.Boot, msg.Term, msg.Taken}
 	if grant > m.cfg.Grant && until > m.persisted {
-		m.persisted = until + m.cfg.Alone/2
+		// A little more, so that not every ping is written down: a node that starts
+		// anew keeps still for that much longer.
+		m.persisted = until + m.cfg.Alone/8
 		m.emit(Persist{Until: m.persisted, Term: msg.Term})
 	}
 	m.emit(Send{To: p.name, Message: Message{Kind: Ack, Boot: msg.Boot, Term: msg.Term, Seq: msg.Seq,
