@@ -286,15 +286,20 @@ func (r *Rig) synchroniseAgain(ctx context.Context) error {
 	return nil
 }
 
-// synchronous returns nil when all replicas have what is acknowledged.
+// synchronous returns nil when all replicas have what is acknowledged, and Patroni
+// would hand the leadership to any of them.
 func (r *Rig) synchronous(ctx context.Context, leader *lab.Node) error {
 	n, err := leader.Postgres.SQL(ctx, "postgres",
 		"SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') AND state = 'streaming'")
 	if err != nil {
 		return err
 	}
-	if n != strconv.Itoa(len(r.lab.Nodes)-1) {
+	want := len(r.lab.Nodes) - 1
+	if n != strconv.Itoa(want) {
 		return fmt.Errorf("%s has %s synchronous standbys", leader.Name, n)
+	}
+	if known, err := leader.SyncStandbys(ctx); err != nil || known != want {
+		return errors.Join(fmt.Errorf("%s: Patroni knows of %d synchronous standbys", leader.Name, known), err)
 	}
 	return nil
 }

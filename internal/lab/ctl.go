@@ -94,23 +94,43 @@ func (c *Cluster) whole(ctx context.Context) error {
 	return nil
 }
 
-// members returns the states of all members, as etcd has them.
-func (n *Node) members(ctx context.Context) (map[string]string, error) {
+// member is one node as etcd has it.
+type member struct{ Name, State, Role string }
+
+// listed returns all members, as etcd has them.
+func (n *Node) listed(ctx context.Context) ([]member, error) {
 	_, text, err := request(ctx, http.MethodGet, "http://"+n.RESTAddr+"/cluster", nil)
 	if err != nil {
 		return nil, err
 	}
-	var cluster struct {
-		Members []struct{ Name, State string }
-	}
+	var cluster struct{ Members []member }
 	if err := json.Unmarshal(text, &cluster); err != nil {
 		return nil, fmt.Errorf("%s: /cluster: %w", n.Name, err)
 	}
+	return cluster.Members, nil
+}
+
+// members returns the states of all members.
+func (n *Node) members(ctx context.Context) (map[string]string, error) {
+	all, err := n.listed(ctx)
 	states := map[string]string{}
-	for _, m := range cluster.Members {
+	for _, m := range all {
 		states[m.Name] = m.State
 	}
-	return states, nil
+	return states, err
+}
+
+// SyncStandbys is how many synchronous standbys Patroni knows of: it writes them
+// down some time after PostgreSQL has them, and hands the leadership to no other.
+func (n *Node) SyncStandbys(ctx context.Context) (int, error) {
+	all, err := n.listed(ctx)
+	count := 0
+	for _, m := range all {
+		if m.Role == "sync_standby" {
+			count++
+		}
+	}
+	return count, err
 }
 
 // Switchover makes Patroni hand the leadership to another node, as patronictl
