@@ -2,13 +2,8 @@ package failover
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pgvip/pgvip/internal/lab"
@@ -120,106 +115,4 @@ func (run *run) statementsAfter(f *front, limit time.Time) (last time.Time, n in
 		}
 	}
 	return last, n, nil
-}
-
-// socketWatch is how long connections to an orphan are looked for.
-const socketWatch = 1500 * time.Millisecond
-
-// countSockets notes for each front how long after a moment it still had the
-// connections to a node that it had then, those of its health checks apart. Cancel
-// requests make new ones, which PostgreSQL closes when it has time; statements on
-// new ones are found in the log.
-func (run *run) countSockets(ctx context.Context, n *lab.Node, since time.Time) error {
-	type sample struct {
-		after time.Duration
-		ports []int
-	}
-	samples := map[string][]sample{}
-	for time.Since(since) < socketWatch {
-		for _, f := range run.fronts {
-			ports, err := connections(f.process.PID(), n.Postgres.Addr)
-			if err != nil {
-				return err
-			}
-			samples[f.name] = append(samples[f.name], sample{time.Since(since), ports})
-		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	// A check that has connected anew meanwhile is not told from a client: that
-	// would be the wrong verdict on the safe side.
-	text, err := n.Postgres.SQL(ctx, "postgres", "SELECT client_port FROM pg_stat_activity WHERE usename = '"+lab.ProbeUser+"'")
-	if err != nil {
-		return err
-	}
-	checks := strings.Fields(text)
-	run.socketsGone = map[string]time.Duration{}
-	for name, list := range samples {
-		run.socketsGone[name] = 0
-		for i, one := range list {
-			open := slices.ContainsFunc(one.ports, func(p int) bool {
-				return slices.Contains(list[0].ports, p) && !slices.Contains(checks, strconv.Itoa(p))
-			})
-			if open && i+1 < len(list) {
-				run.socketsGone[name] = list[i+1].after
-			} else if open {
-				delete(run.socketsGone, name)
-			}
-		}
-	}
-	return nil
-}
-
-// connections gives the local ports of a process's established connections to an
-// address.
-func connections(pid int, addr string) ([]int, error) {
-	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", pid))
-	if err != nil {
-		return nil, err
-	}
-	want, err := hexAddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	inodes := map[string]int{}
-	for line := range strings.Lines(string(table)) {
-		const local, remote, state, inode = 1, 2, 3, 9
-		fields := strings.Fields(line)
-		if len(fields) > inode && fields[remote] == want && fields[state] == "01" {
-			_, port, _ := strings.Cut(fields[local], ":")
-			n, err := strconv.ParseInt(port, 16, 32)
-			if err != nil {
-				return nil, err
-			}
-			inodes["socket:["+fields[inode]+"]"] = int(n)
-		}
-	}
-	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	if err != nil {
-		return nil, err
-	}
-	var open []int
-	for _, fd := range fds {
-		target, err := os.Readlink(fd)
-		if port := inodes[target]; err == nil && port > 0 {
-			open = append(open, port)
-		}
-	}
-	return open, nil
-}
-
-// hexAddr writes host:port as /proc/net/tcp does: the address as a number of
-// this machine's byte order, which is little-endian on all that we run on.
-func hexAddr(addr string) (string, error) {
-	host, port, _ := strings.Cut(addr, ":")
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		return "", err
-	}
-	var b [4]byte
-	if _, err := fmt.Sscanf(host, "%d.%d.%d.%d", &b[0], &b[1], &b[2], &b[3]); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%02X%02X%02X%02X:%04X", b[3], b[2], b[1], b[0], n), nil
 }

@@ -173,12 +173,7 @@ func orphan(ctx context.Context, run *run) error {
 	if err := run.leader.Patroni.Kill(); err != nil {
 		return err
 	}
-	e, err := run.watcher.await(ctx, "the end of the leader key", run.fault, leaderGone)
-	if err != nil {
-		return err
-	}
-	run.down = e.at
-	if err := run.countSockets(ctx, run.leader, e.at); err != nil {
+	if err := run.countSockets(ctx, run.leader); err != nil {
 		return err
 	}
 	if err := run.moved(ctx); err != nil {
