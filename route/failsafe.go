@@ -15,6 +15,8 @@ const (
 	// keptFor is how long a good answer counts; one lost answer must not cost the
 	// cluster its primary.
 	keptFor = 3 * time.Second
+	// askReturning is the pace at which one is asked that is taking its lock back.
+	askReturning = 100 * time.Millisecond
 )
 
 // doubt is a proven primary whose leader key was deleted while failsafe_mode is
@@ -50,12 +52,17 @@ func (b *builder) failsafeReason(held string) string {
 		}
 	case a.Primary && !d.kept.IsZero():
 		// It has etcd again, and its key is on the way to us.
+	case a.returning() && !d.kept.IsZero():
+		// It has etcd again, and is about to take the lock.
 	case a.Code != 0 || a.Refused || d.kept.IsZero():
 		return d.why + ", and its Patroni does not claim failsafe mode: " + a.said()
 	}
 	next, until := d.since, d.since.Add(askFor)
 	if heard {
 		next = a.AskedAt.Add(askEvery)
+	}
+	if heard && a.returning() {
+		next = a.AskedAt.Add(askReturning)
 	}
 	if !d.kept.IsZero() {
 		until = d.kept.Add(keptFor)
@@ -73,18 +80,6 @@ func (b *builder) ask(a Ask) {
 	b.wakeAt(a.Until)
 	if a.Since.After(b.in.Now) {
 		b.wakeAt(a.Since)
-	}
-}
-
-// said is the answer in a few words.
-func (a *RESTAnswer) said() string {
-	switch {
-	case a.Err != "":
-		return a.Err
-	case a.Primary:
-		return "it holds the leader lock without failsafe mode"
-	default:
-		return fmt.Sprintf("GET /primary gave %d", a.Code)
 	}
 }
 

@@ -12,6 +12,7 @@ var (
 	refused503 = RESTAnswer{Code: 503}
 	gone       = RESTAnswer{Refused: true, Err: "connection refused"}
 	silence    = RESTAnswer{Err: "no answer in time"}
+	returning  = RESTAnswer{Code: 503, Failsafe: true, State: "running", Role: "master"}
 )
 
 // doubted gives a world whose leader key has just been deleted, with
@@ -91,6 +92,44 @@ func TestFailsafe(t *testing.T) {
 			w.build()
 			w.pass(2 * time.Second)
 		}, "none", 2},
+		{"taking its lock back, not kept before", func(w *world) { w.say("pg1", returning) }, "none", 2},
+		{"kept, taking its lock back", func(w *world) { kept(w); w.pass(time.Second); w.say("pg1", returning) }, "pg1", 1},
+		{"kept, took its lock back", func(w *world) {
+			kept(w)
+			w.pass(time.Second)
+			w.say("pg1", returning)
+			w.build()
+			w.topo.Leader = "pg1"
+		}, "pg1", 1},
+		{"kept, lost the race for its lock", func(w *world) {
+			kept(w)
+			w.pass(time.Second)
+			w.say("pg1", returning)
+			w.build()
+			w.topo.Leader = "pg2"
+		}, "none", 2},
+		{"kept, never gets its lock back", func(w *world) {
+			kept(w)
+			for range 32 {
+				w.pass(100 * time.Millisecond)
+				w.say("pg1", returning)
+				w.build()
+			}
+		}, "none", 2},
+		{"kept, stops instead", func(w *world) {
+			kept(w)
+			w.pass(time.Second)
+			stops := returning
+			stops.State = "stopping"
+			w.say("pg1", stops)
+		}, "none", 2},
+		{"kept, demoted instead", func(w *world) {
+			kept(w)
+			w.pass(time.Second)
+			demoted := returning
+			demoted.Role = "replica"
+			w.say("pg1", demoted)
+		}, "none", 2},
 		{"kept, read-only", func(w *world) { kept(w); w.answer("pg1", false, 0) }, "none", 1},
 		{"kept, paused", func(w *world) { kept(w); w.topo.Paused = true; w.pass(time.Minute) }, "pg1", 1},
 		{"kept, failsafe_mode off", func(w *world) { kept(w); w.topo.Failsafe = false }, "none", 2},
@@ -128,6 +167,11 @@ func TestFailsafePace(t *testing.T) {
 	w.build()
 	if got := w.asked(); got != "pg1" {
 		t.Errorf("asked %q a second later, want pg1", got)
+	}
+	w.say("pg1", returning)
+	w.build()
+	if next := w.rest["pg1"].AskedAt.Add(100 * time.Millisecond); !w.table.Wake.Equal(next) {
+		t.Errorf("Wake %v while it takes its lock back, want %v", w.table.Wake, next)
 	}
 }
 

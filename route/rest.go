@@ -1,6 +1,9 @@
 package route
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // RESTAnswer is what Patroni's REST interface on one node said to GET /primary.
 // Patroni answers 200 as soon as it holds the leader lock, whatever PostgreSQL
@@ -16,6 +19,28 @@ type RESTAnswer struct {
 	SystemID string
 	Refused  bool   // nobody listens there: Patroni is gone
 	Err      string // why there was no answer, empty with one
+}
+
+// returning reports that the node has read from etcd that nobody holds the lock,
+// and has not taken it back yet. Patroni answers 503 in between, for some tenths
+// of a second, while PostgreSQL goes on as it did and the replicas still honour
+// the leader's last call: as long as that counts, the flag is set (Patroni,
+// Ha.load_cluster_from_dcs and Failsafe). One that gives up stops PostgreSQL.
+func (a *RESTAnswer) returning() bool {
+	primary := a.Role == "primary" || a.Role == "master" // Patroni 4, and before it
+	return a.Code == 503 && a.Failsafe && primary && a.State == "running"
+}
+
+// said is the answer in a few words.
+func (a *RESTAnswer) said() string {
+	switch {
+	case a.Err != "":
+		return a.Err
+	case a.Primary:
+		return "it holds the leader lock without failsafe mode"
+	default:
+		return fmt.Sprintf("GET /primary gave %d", a.Code)
+	}
 }
 
 // Ask is a question to Patroni on one node whose answer the next Build needs.

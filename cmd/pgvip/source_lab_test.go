@@ -140,8 +140,9 @@ func stepOrphan(ctx context.Context, t *testing.T, c *lab.Cluster, tables map[st
 }
 
 // TestFailsafeOnCluster: scenario 17. Only the primary loses etcd, and its keys go
-// with its lease; failsafe_mode keeps it going, and so do we, in the same epoch.
-// When its Patroni is killed, nobody claims it any more.
+// with its lease; failsafe_mode keeps it going, and so do we, in the same epoch,
+// also while it takes its lock back. When its Patroni is killed, nobody claims it
+// any more.
 func TestFailsafeOnCluster(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a cluster")
@@ -152,28 +153,74 @@ func TestFailsafeOnCluster(t *testing.T) {
 	p := runSource(t, "etcd", etcd)
 	p.wait(t, 0, 10*time.Second, "start", func(t *route.Table) bool { return leads("n1")(t) && reads("n2")(t) })
 	from, epoch := p.count(), p.epoch()
-	if err := c.Node("n1").CutEtcd(); err != nil {
-		t.Fatal(err)
-	}
-	// The lease lasts 20 s, and up to 0.5 s until etcd revokes it.
-	_, asked, i := p.wait(t, from, 40*time.Second, "the key is gone, nothing is lent", func(t *route.Table) bool { return t.Primary == nil })
-	table, at, i := p.wait(t, i, 5*time.Second, "kept by failsafe_mode", leads("n1"))
-	t.Logf("failsafe asked_to_kept_ms=%.1f", at.Sub(asked).Seconds()*1000)
-	if table.Epoch != epoch {
-		t.Errorf("epoch went from %d to %d", epoch, table.Epoch)
-	}
-	time.Sleep(4 * time.Second) // longer than one good answer counts
-	if n := p.count(); p.epoch() != epoch || !leads("n1")(p.tables[n-1]) {
-		t.Errorf("four seconds later: %s", p.last())
-	}
+	i := keepWithoutEtcd(t, c.Node("n1"), p, from, epoch)
+	takeLockBack(t, c.Node("n1"), p, epoch)
+	i = keepWithoutEtcd(t, c.Node("n1"), p, i, epoch)
 	if err := c.Node("n1").Patroni.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	killed := time.Now()
-	_, at, _ = p.wait(t, i, 5*time.Second, "fenced once Patroni is gone", func(t *route.Table) bool { return t.Epoch > epoch })
+	_, at, _ := p.wait(t, i, 5*time.Second, "fenced once Patroni is gone", func(t *route.Table) bool { return t.Epoch > epoch })
 	t.Logf("failsafe patroni_killed_to_fence_ms=%.0f", at.Sub(killed).Seconds()*1000)
 	if at.Sub(killed) > 2*time.Second {
 		t.Error("want it with the next question, a second later at most")
 	}
 	p.wait(t, i, 60*time.Second, "the other one", leads("n2"))
+}
+
+// keepWithoutEtcd cuts a leader off from etcd: nothing is lent once its key is
+// gone, until its Patroni has claimed failsafe mode.
+func keepWithoutEtcd(t *testing.T, n *lab.Node, p *published, from int, epoch uint64) int {
+	t.Helper()
+	if err := n.CutEtcd(); err != nil {
+		t.Fatal(err)
+	}
+	// The lease lasts 20 s, and up to 0.5 s until etcd revokes it.
+	_, asked, i := p.wait(t, from, 40*time.Second, "the key is gone, nothing is lent", func(t *route.Table) bool { return t.Primary == nil })
+	table, at, i := p.wait(t, i, 5*time.Second, "kept by failsafe_mode", leads(n.Name))
+	t.Logf("failsafe asked_to_kept_ms=%.1f", at.Sub(asked).Seconds()*1000)
+	if table.Epoch != epoch {
+		t.Errorf("epoch went from %d to %d", epoch, table.Epoch)
+	}
+	time.Sleep(4 * time.Second) // longer than one good answer counts
+	stillLeads(t, n, p, epoch)
+	return i
+}
+
+// takeLockBack gives a leader etcd again. Its Patroni says 503 from when it has
+// read that nobody holds the lock until it has taken it: neither the question that
+// meets that moment nor any other may cost it its epoch.
+func takeLockBack(t *testing.T, n *lab.Node, p *published, epoch uint64) {
+	t.Helper()
+	rest := health.NewREST(health.RESTConfig{})
+	defer rest.Close()
+	if err := n.RestoreEtcd(); err != nil {
+		t.Fatal(err)
+	}
+	between := 0
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		a := rest.Primary(t.Context(), "http://"+n.RESTAddr)
+		if a.Primary && !a.Failsafe {
+			break
+		}
+		if a.Code == 503 {
+			between++
+			if !a.Failsafe || a.State != "running" || a.Role != "master" && a.Role != "primary" {
+				t.Errorf("Patroni says %+v before it has its lock back; want the flag, and a running primary", a)
+			}
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("Patroni does not take its lock back: %+v", a)
+		}
+	}
+	t.Logf("failsafe answers_503_before_the_lock=%d", between)
+	time.Sleep(4 * time.Second) // longer than the last good answer counts
+	stillLeads(t, n, p, epoch)
+}
+
+func stillLeads(t *testing.T, n *lab.Node, p *published, epoch uint64) {
+	t.Helper()
+	if at := p.count(); p.epoch() != epoch || !leads(n.Name)(p.tables[at-1]) {
+		t.Errorf("%s does not lead in epoch %d any more: %s", n.Name, epoch, p.last())
+	}
 }
