@@ -127,11 +127,11 @@ func (s *Supervisor) live(ctx context.Context) string {
 func (s *Supervisor) talk(ctx context.Context, k *keeper, config *beat.Config) string {
 	tick := time.NewTicker(beat.Interval)
 	defer tick.Stop()
-	sent, heard, patience := uptime(), uptime(), startPatience
+	sent, heard, patience := uptime(), uptime(), s.startPatience
 	speak := true
 	for {
 		now := uptime()
-		if gap := now - sent; gap > beat.Silence {
+		if gap := now - sent; gap > s.silence {
 			// It has taken this process for dead and given up.
 			return fmt.Sprintf("this process has paused for %s", gap.Round(time.Millisecond))
 		}
@@ -156,7 +156,7 @@ func (s *Supervisor) talk(ctx context.Context, k *keeper, config *beat.Config) s
 			if !ok {
 				return k.ended()
 			}
-			patience, heard = beat.Silence, uptime()
+			patience, heard = s.silence, uptime()
 			if s.take(p) {
 				return ""
 			}

@@ -43,6 +43,10 @@ type Supervisor struct {
 	wake chan struct{} // one token has a beat sent at once; never closed
 	left chan struct{} // closed when a keeper has said that it left
 
+	// How long a keeper may take until its first beat, and between two. Immutable
+	// after Start.
+	startPatience, silence time.Duration
+
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -78,7 +82,10 @@ func New(o Options) *Supervisor {
 	if o.Command == nil {
 		o.Command = []string{"/proc/self/exe", "keeper"}
 	}
-	s := &Supervisor{o: o, log: o.Log, wake: make(chan struct{}, 1), left: make(chan struct{}), config: o.Config}
+	s := &Supervisor{
+		o: o, log: o.Log, wake: make(chan struct{}, 1), left: make(chan struct{}), config: o.Config,
+		startPatience: startPatience, silence: beat.Silence,
+	}
 	s.status.State = beat.Initialize
 	s.status.Arbiter = arbiterOf(&o.Config)
 	return s

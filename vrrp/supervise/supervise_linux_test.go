@@ -68,17 +68,20 @@ func TestKeeperInheritsOneDescriptor(t *testing.T) {
 
 func TestReplacedWhenItFails(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ mode, want string }{
-		{"crash", "it ended: exit status 3"},
-		{"exits", "it ended: exit status 5"},
-		{"freezes", "no beat for "},
-		{"mute", "no beat for "},
-		{"garbage", "it sent what is no beat"},
-		{"closes", "it closed its end of the socket"},
+	for _, tt := range []struct {
+		mode, want string
+		open       func(*testing.T, ...string) *stage
+	}{
+		{"crash", "it ended: exit status 3", open},
+		{"exits", "it ended: exit status 5", open},
+		{"freezes", "no beat for ", openImpatient},
+		{"mute", "no beat for ", openImpatient},
+		{"garbage", "it sent what is no beat", open},
+		{"closes", "it closed its end of the socket", open},
 	} {
 		t.Run(tt.mode, func(t *testing.T) {
 			t.Parallel()
-			st := open(t, tt.mode, "good")
+			st := tt.open(t, tt.mode, "good")
 			s := st.heard(2)
 			if !strings.Contains(s.Trouble, tt.want) {
 				t.Errorf("trouble is %q, want %q", s.Trouble, tt.want)
@@ -103,7 +106,7 @@ func TestReplacedWhenItFails(t *testing.T) {
 // address: it has to be gone before another one begins.
 func TestFrozenKeeperIsKilledBeforeTheNext(t *testing.T) {
 	t.Parallel()
-	st := open(t, "good", "good")
+	st := openImpatient(t, "good", "good")
 	first := st.heard(1).PID
 	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
