@@ -237,9 +237,9 @@ const napFor = 100 * time.Millisecond
 //
 // A loop with nothing to do naps first: it waits in epoll_wait without telling the Go
 // scheduler, which is one system call and wakes no other thread. The scheduler ends
-// that with a signal when it wants something, and every 10 ms at the least, and then
-// the loop parks in Go's network poller, as every goroutine that waits for a socket
-// does. To block in epoll_wait itself, a system call that the scheduler knows of, would
+// that with a signal when it wants something, and every 10 ms while its monitor is
+// awake, and then the loop parks in Go's network poller, as every goroutine that
+// waits for a socket does. To block in epoll_wait itself, a system call that the scheduler knows of, would
 // make the scheduler's monitor wake up every 20 us to look after it: half of the CPU at
 // 500 queries a second. To park at once costs 4 % more under load.
 func (l *Loop) wait() int {

@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 	"unsafe"
@@ -40,6 +41,7 @@ type poller struct {
 	// What scan, made once so that parking allocates nothing, works on.
 	events []event
 	ready  int
+	scans  int // since park began
 	scan   func(uintptr) bool
 }
 
@@ -62,6 +64,7 @@ func openPoller() (*poller, error) {
 		return nil, err
 	}
 	p.scan = func(uintptr) bool {
+		p.scans++
 		p.ready = p.now(p.events)
 		return p.ready > 0
 	}
@@ -163,12 +166,23 @@ func (p *poller) park(events []event, until time.Time) int {
 		p.deadline = until
 		_ = p.door.SetReadDeadline(until) // fails for no descriptor that can be polled
 	}
-	p.events, p.ready = events, 0
+	p.events, p.ready, p.scans = events, 0, 0
 	p.open(eventRead)
 	_ = p.raw.Read(p.scan) // an error is the deadline
 	p.open(0)
+	if p.scans > 1 {
+		relieve()
+	}
 	return p.ready
 }
+
+// relieve has another thread watch Go's network poller after a loop was woken by it:
+// the one that did so runs the loop now. The scheduler counts on its monitor for that,
+// which a system call wakes when it sleeps too, and a loop makes none that the scheduler
+// knows of: while sockets keep the loop busy, no other goroutine would hear of its
+// own, for seconds. Gosched asks for a thread that looks for work, which ends in the
+// poller.
+func relieve() { runtime.Gosched() }
 
 // open opens the door, or shuts it with 0.
 func (p *poller) open(want uint32) {
