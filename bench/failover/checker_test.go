@@ -2,6 +2,8 @@ package failover
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +184,40 @@ func TestOutageIsHeldAgainstTheFloor(t *testing.T) {
 		r := &Result{Outage: time.Duration(tt.outage) * time.Millisecond, Floor: time.Duration(tt.floor) * time.Millisecond}
 		if run.judgeOutage(&front{}, r); r.OK() != tt.ok {
 			t.Errorf("outage %d over floor %d: ok = %t, want %t", tt.outage, tt.floor, r.OK(), tt.ok)
+		}
+	}
+}
+
+func TestHoldFollowsTheKey(t *testing.T) {
+	// Of the keys the first is another's, and taken back.
+	keys := []keyEvent{
+		{at: at(100), key: "failover", value: `{"leader":"n1","scheduled_at":"2026-11-27T06:00:00"}`}, {at: at(200), key: "failover", value: "{}"},
+		{at: at(1000), key: "failover", value: `{"leader":"n1","member":null}`},
+	}
+	for _, tt := range []struct {
+		name string
+		keys []keyEvent
+		held []int
+		ok   bool
+		line string
+	}{
+		{"at once", keys, []int{1003}, true, "hold_ms=3"},
+		{"late", keys, []int{1220}, false, "hold_ms=220"},
+		{"never", keys, nil, false, "no hold"},
+		{"scheduled", keys[:2], []int{5000}, true, ""},
+	} {
+		f := &front{mode: Session, log: filepath.Join(t.TempDir(), "log")}
+		var log strings.Builder
+		for _, ms := range tt.held {
+			fmt.Fprintf(&log, "{\"time\":%q,\"msg\":\"switchover announced\"}\n", at(ms).UTC().Format("2006-01-02T15:04:05.000Z0700"))
+		}
+		if err := os.WriteFile(f.log, []byte(log.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run := &run{Rig: &Rig{watcher: &watcher{events: tt.keys}}, scenario: &Scenario{Lead: true}, fault: at(0)}
+		r := &Result{}
+		if run.judgeHold(f, r); r.OK() != tt.ok || !strings.Contains(r.String(), tt.line) {
+			t.Errorf("%s: line is %s, want ok=%t and %q", tt.name, r, tt.ok, tt.line)
 		}
 	}
 }

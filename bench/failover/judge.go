@@ -93,6 +93,7 @@ func (run *run) judgeOutage(f *front, r *Result) {
 		limit = quietSlack
 	}
 	if run.scenario.Lead {
+		run.judgeHold(f, r)
 		if lead, ok := run.lead(f); ok {
 			r.more("lead_ms", lead.Milliseconds())
 			limit += lead
@@ -105,6 +106,38 @@ func (run *run) judgeOutage(f *front, r *Result) {
 	}
 }
 
+// holdLimit is how long after the failover key pgvip's hold may begin: what it takes
+// more is taken from the lead, and from short transactions.
+const holdLimit = 100 * time.Millisecond
+
+// judgeHold holds the hold against the failover key, as a watch of our own saw it. A
+// scheduled switchover has none of its own: its key is there long before it is due.
+func (run *run) judgeHold(f *front, r *Result) {
+	if f.rival() {
+		return
+	}
+	key, ok := run.watcher.seen(run.fault, switchoverNow)
+	if !ok {
+		return
+	}
+	hold, ok := f.held(run.fault)
+	if !ok {
+		r.fall("no hold was announced")
+		return
+	}
+	after := hold.Sub(key.at.Round(0))
+	r.more("hold_ms", after.Milliseconds())
+	if after > holdLimit {
+		r.fall("the hold began %v after the failover key, at most %v is allowed", after.Round(time.Millisecond), holdLimit)
+	}
+}
+
+// held is when pgvip began to hold, by the wall clock, which its log is on.
+func (f *front) held(after time.Time) (time.Time, bool) {
+	e, ok := f.said(after, func(e entry) bool { return e.Msg == "switchover announced" })
+	return e.Time, ok
+}
+
 // lead is the time from pgvip's hold to the moment at which PostgreSQL closed
 // its clients' connections.
 func (run *run) lead(f *front) (time.Duration, bool) {
@@ -112,12 +145,11 @@ func (run *run) lead(f *front) (time.Duration, bool) {
 	if !ok || f.rival() {
 		return 0, false
 	}
-	hold, ok := f.said(run.fault, func(e entry) bool { return e.Msg == "switchover announced" })
+	hold, ok := f.held(run.fault)
 	if !ok {
 		return 0, false
 	}
-	// The log's clock is the wall's.
-	return closed.Round(0).Sub(hold.Time), true
+	return closed.Round(0).Sub(hold), true
 }
 
 // inFlightGrace is how long after the primary's death a statement may still be

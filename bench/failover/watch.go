@@ -144,3 +144,9 @@ func leaderGone(e keyEvent) bool { return e.key == "leader" && e.deleted }
 func leaderIsNot(name string) func(keyEvent) bool {
 	return func(e keyEvent) bool { return e.key == "leader" && !e.deleted && e.value != name }
 }
+
+// switchoverNow fits a failover key that asks for a switchover at once. A finished
+// request is overwritten with an empty object.
+func switchoverNow(e keyEvent) bool {
+	return e.key == "failover" && !e.deleted && strings.Contains(e.value, `"leader"`) && !strings.Contains(e.value, "scheduled_at")
+}
