@@ -99,6 +99,9 @@ const (
 	// userTimeout is pgvip's tcp_user_timeout in the scenarios: the kernel ends a
 	// silent connection by it, and not by the number of keepalive probes.
 	userTimeout = 20 * time.Second
+	// clientProbed is when pgvip asks a silent client for the first time whether it is
+	// there.
+	clientProbed = 10 * time.Second
 	// clientGone is how long a client that vanished may keep its server: 10 s to the
 	// first probe, and some.
 	clientGone = userTimeout + 12*time.Second
@@ -150,18 +153,13 @@ func notStuck(run *run, f *front, r *Result) {
 func (run *run) vanishClients(ctx context.Context) error {
 	host := run.lab.Host(80)
 	for _, f := range run.fronts {
-		config, err := pgconn.ParseConfig(appURL(f.primary) + "&application_name=vanishing_" + f.name)
+		conn, err := beginAs(ctx, f, host)
 		if err != nil {
 			return err
 		}
-		config.DialFunc = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).DialContext
-		conn, err := pgconn.ConnectConfig(ctx, config)
-		if err != nil {
-			return err
-		}
-		if _, err := conn.Exec(ctx, "BEGIN; SELECT 1").ReadAll(); err != nil {
-			return err
-		}
+		// It stays open here. Left alone it would be closed by the garbage collector,
+		// and that would be a goodbye.
+		defer conn.Close()
 	}
 	reappear, err := isolate(ctx, host)
 	if err != nil {
@@ -169,25 +167,52 @@ func (run *run) vanishClients(ctx context.Context) error {
 	}
 	gone := time.Now()
 	for _, f := range run.fronts {
-		for {
-			n, err := run.leader.Postgres.SQL(ctx, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND application_name = 'vanishing_"+f.name+"'")
-			if err != nil {
-				return errors.Join(err, reappear())
-			}
-			if n == "0" {
-				run.note("client_s_"+f.name, fmt.Sprintf("%.1f", time.Since(gone).Seconds()))
-				break
-			}
-			if time.Since(gone) > clientGone {
-				if !f.rival() {
-					run.fall("%s keeps the server of a client that vanished %v ago", f.name, clientGone)
-				}
-				break
-			}
-			pause(ctx, 200*time.Millisecond)
+		if err := run.awaitRollback(ctx, f, gone); err != nil {
+			return errors.Join(err, reappear())
 		}
 	}
 	return reappear()
+}
+
+// beginAs opens a transaction of the vanishing client of a front, from a host.
+func beginAs(ctx context.Context, f *front, host string) (net.Conn, error) {
+	config, err := pgconn.ParseConfig(appURL(f.primary) + "&application_name=vanishing_" + f.name)
+	if err != nil {
+		return nil, err
+	}
+	config.DialFunc = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}}).DialContext
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Exec(ctx, "BEGIN; SELECT 1").ReadAll(); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
+	return conn.Conn(), nil
+}
+
+// awaitRollback waits until the server of a front's vanished client is free.
+func (run *run) awaitRollback(ctx context.Context, f *front, gone time.Time) error {
+	for {
+		n, err := run.leader.Postgres.SQL(ctx, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND application_name = 'vanishing_"+f.name+"'")
+		if err != nil {
+			return err
+		}
+		took := time.Since(gone)
+		switch {
+		case n == "0" && took < clientProbed:
+			return fmt.Errorf("the client of %s has not vanished: its server is free after %v", f.name, took)
+		case n == "0":
+			run.note("client_s_"+f.name, fmt.Sprintf("%.1f", took.Seconds()))
+			return nil
+		case took > clientGone:
+			if !f.rival() {
+				run.fall("%s keeps the server of a client that vanished %v ago", f.name, clientGone)
+			}
+			return nil
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
 }
 
 // isolate drops all that comes from an address, acknowledgments too: to others it
